@@ -1,0 +1,1 @@
+//! Settles messages: runs conversions.

@@ -1,0 +1,1 @@
+//! Takes push events and makes tasks of them.

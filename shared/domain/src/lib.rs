@@ -1,0 +1,1 @@
+//! The words of Accel, pure: events, rules, tasks and their transitions, configuration.

@@ -1,0 +1,1 @@
+//! eStargz layers: writer and reader.

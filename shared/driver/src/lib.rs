@@ -1,0 +1,1 @@
+//! What a format has to do, and the sink that compresses, hashes and counts.

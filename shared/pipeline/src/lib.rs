@@ -1,0 +1,1 @@
+//! Pulls, converts and pushes one image.

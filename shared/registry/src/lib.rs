@@ -1,0 +1,1 @@
+//! The two ends of the pipeline: registries and OCI layouts.

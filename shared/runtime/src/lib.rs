@@ -1,0 +1,1 @@
+//! What a process needs: configuration, secrets, telemetry, HTTP errors.

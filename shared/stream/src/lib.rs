@@ -1,0 +1,1 @@
+//! Bytes only: sniff, decompress, digest, limits, tar, and the bridge between async and blocking.

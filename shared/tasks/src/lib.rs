@@ -1,0 +1,1 @@
+//! Where tasks, messages and layer records are kept.

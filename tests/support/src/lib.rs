@@ -1,0 +1,1 @@
+//! A registry with faults, and tars written as lists.
