@@ -9,6 +9,7 @@ use crate::{Descriptor, Digest, Index, Manifest, media_type};
 pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
 /// What stands under a tag.
+#[expect(clippy::large_enum_variant, reason = "documents are few and live on the stack briefly")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// One platform's image.

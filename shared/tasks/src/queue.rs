@@ -1,0 +1,53 @@
+//! The queue of messages.
+
+use std::future::Future;
+use std::time::Duration;
+
+use accel_domain::TaskId;
+use serde::{Deserialize, Serialize};
+
+use crate::StoreError;
+
+/// The envelope of a task id. Never the task itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// Which task.
+    pub task: TaskId,
+    /// The task's generation when the message was sent.
+    pub generation: u32,
+    /// Which invocation of that generation this asks for.
+    #[serde(default)]
+    pub part: u32,
+}
+
+/// A message that was received and not yet acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The message.
+    pub message: Message,
+    /// What acknowledges it.
+    pub receipt: String,
+    /// How often it was received, this time included.
+    pub receives: u32,
+}
+
+/// Delivers messages at least once, in no order. A message that is received and neither acknowledged nor kept
+/// comes back when its visibility time is over.
+pub trait TaskQueue: Send + Sync + 'static {
+    /// Sends a message that becomes visible after `delay` (15 min at most).
+    fn send(&self, message: &Message, delay: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The next visible message, waiting up to `wait` for one; hidden from others for `visibility`.
+    fn receive(
+        &self,
+        wait: Duration,
+        visibility: Duration,
+    ) -> impl Future<Output = Result<Option<Received>, StoreError>> + Send;
+
+    /// The message is settled: it never comes back.
+    fn acknowledge(&self, receipt: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Hides the message for another `visibility` from now.
+    fn keep(&self, receipt: &str, visibility: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
