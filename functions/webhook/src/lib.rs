@@ -1,1 +1,3 @@
 //! Takes push events and makes tasks of them.
+
+mod payload;
