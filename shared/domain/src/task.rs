@@ -5,6 +5,10 @@
 
 mod life;
 mod shown;
+mod sweep;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,8 +17,9 @@ use std::time::Duration;
 use accel_image::{Digest, Reference};
 use serde::{Deserialize, Serialize};
 
-pub use life::{Done, Next, Refused, Renewal, RetryPolicy, Start, Sweep};
+pub use life::{Done, LONGEST_DELAY, Next, Refused, Renewal, RetryPolicy, Start};
 pub use shown::{Shown, Status};
+pub use sweep::Sweep;
 
 use crate::{Output, Timestamp};
 
@@ -150,7 +155,10 @@ impl Progress {
     /// Layers that are finished, in whatever way.
     #[must_use]
     pub const fn layers_done(&self) -> u32 {
-        self.layers_converted + self.layers_reused + self.layers_mounted + self.layers_kept
+        self.layers_converted
+            .saturating_add(self.layers_reused)
+            .saturating_add(self.layers_mounted)
+            .saturating_add(self.layers_kept)
     }
 }
 
@@ -163,6 +171,15 @@ pub struct Lease {
     pub until: Timestamp,
     /// Whether a layer was finished under it.
     pub progressed: bool,
+}
+
+/// Since when, and how often, a registry has held a task back without a layer finished in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The first time.
+    pub since: Timestamp,
+    /// How often.
+    pub times: u32,
 }
 
 /// The result of a conversion.
@@ -213,16 +230,19 @@ pub struct Task {
     pub joined: Option<TaskId>,
     /// Raised by a retry; messages of older generations are void.
     pub generation: u32,
-    /// Which invocation of this generation comes next.
+    /// Which invocation of this generation comes next: raised whenever the task is queued again.
     pub part: u32,
     /// Attempts used.
     pub attempts: u32,
     /// Invocations in a row that began with their full time and finished no layer.
     pub stalled: u32,
-    /// Since when the registry throttles us or scans, in a row.
-    pub held_since: Option<Timestamp>,
-    /// How often the registry held us back in a row.
-    pub held_times: u32,
+    /// The most layers ever seen finished in this generation. Only what goes beyond it is progress, so a run that
+    /// finds again what an earlier one finished, and dies, has used an attempt.
+    pub layers_finished: u32,
+    /// Held back by 429.
+    pub throttled: Option<Held>,
+    /// Held back by a scan (412 PROJECTPOLICYVIOLATION).
+    pub scanning: Option<Held>,
     /// Who runs it.
     pub lease: Option<Lease>,
     /// Whether somebody wants it stopped.
@@ -288,8 +308,9 @@ impl Task {
             part: 0,
             attempts: 0,
             stalled: 0,
-            held_since: None,
-            held_times: 0,
+            layers_finished: 0,
+            throttled: None,
+            scanning: None,
             lease: None,
             cancel_requested: false,
             not_before: None,
@@ -303,8 +324,15 @@ impl Task {
     /// The key under which events join this task while it is live.
     #[must_use]
     pub fn live_key(&self) -> String {
+        self.live_key_as(self.kind)
+    }
+
+    /// The key of the task of another kind for the same source, digest and rule: a deletion finds by it the
+    /// conversion that it has to cancel.
+    #[must_use]
+    pub fn live_key_as(&self, kind: TaskKind) -> String {
         let digest = self.digest.map_or_else(|| "unresolved".to_owned(), |d| d.to_string());
-        format!("{:?} {} {digest} {}", self.kind, crate::marker::source_name(&self.source), self.rule_hash.hex())
+        format!("{kind:?} {} {digest} {}", crate::marker::source_name(&self.source), self.rule_hash.hex())
     }
 
     /// The key under which the same delivery finds this task, live or not.

@@ -9,6 +9,9 @@ mod queue;
 
 mod layers;
 
+mod sweep;
+
 pub use layers::{LayerCache, LayerKey, LayerOutcome, LayerRecord};
 pub use queue::{Message, Received, TaskQueue};
-pub use store::{Admission, ListQuery, Page, StoreError, TaskStore};
+pub use store::{Admission, ListQuery, PAGE_ROWS, Page, StoreError, TaskStore, is_visible};
+pub use sweep::{Swept, enqueue, sweep};

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use accel_domain::TaskId;
+use accel_domain::{Task, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
@@ -21,6 +21,13 @@ pub struct Message {
     pub part: u32,
 }
 
+impl From<&Task> for Message {
+    /// The message that `task` waits for.
+    fn from(task: &Task) -> Self {
+        Self { task: task.id.clone(), generation: task.generation, part: task.part }
+    }
+}
+
 /// A message that was received and not yet acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
@@ -35,7 +42,7 @@ pub struct Received {
 /// Delivers messages at least once, in no order. A message that is received and neither acknowledged nor kept
 /// comes back when its visibility time is over.
 pub trait TaskQueue: Send + Sync + 'static {
-    /// Sends a message that becomes visible after `delay` (15 min at most).
+    /// Sends a message that becomes visible after `delay`, at most [`accel_domain::task::LONGEST_DELAY`].
     fn send(&self, message: &Message, delay: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The next visible message, waiting up to `wait` for one; hidden from others for `visibility`.
@@ -45,7 +52,7 @@ pub trait TaskQueue: Send + Sync + 'static {
         visibility: Duration,
     ) -> impl Future<Output = Result<Option<Received>, StoreError>> + Send;
 
-    /// The message is settled: it never comes back.
+    /// The message is settled: it never comes back. A receipt that is not the latest one is harmless.
     fn acknowledge(&self, receipt: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Hides the message for another `visibility` from now.

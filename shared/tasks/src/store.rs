@@ -3,17 +3,36 @@
 use std::future::Future;
 use std::time::Duration;
 
-use accel_domain::task::{Refused, Status, Task, TaskId};
+use accel_domain::marker::source_name;
+use accel_domain::task::{Refused, RetryPolicy, State, Status, Task, TaskId};
 use accel_domain::{ErrorClass, Timestamp};
 use accel_image::Reference;
 
 /// Whether a new task was written, or which one stands for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// It was written.
+    /// It was written: send its message ([`crate::enqueue`]), then answer.
     Created,
-    /// The same delivery, or a live task of the same key, is there already.
-    Joined(TaskId),
+    /// The same delivery, or a live task of the same key, is there already: this one, as it was read. If its message
+    /// was never sent ([`Admission::unsent`]) it has to be sent before the event is answered.
+    Joined(Box<Task>),
+}
+
+impl Admission {
+    /// The task that stands for the event of which `task` was made.
+    #[must_use]
+    pub fn task<'a>(&'a self, task: &'a Task) -> &'a Task {
+        match self {
+            Self::Created => task,
+            Self::Joined(other) => other,
+        }
+    }
+
+    /// That task, if its message is still to be sent: what wrote it died before it sent one.
+    #[must_use]
+    pub fn unsent<'a>(&'a self, task: &'a Task) -> Option<&'a Task> {
+        Some(self.task(task)).filter(|task| task.state == State::Queued && task.enqueued_at.is_none() && task.part == 0)
+    }
 }
 
 /// Which tasks a list shows, newest first.
@@ -31,6 +50,36 @@ pub struct ListQuery {
     pub cursor: Option<String>,
 }
 
+/// The most rows of a page.
+pub const PAGE_ROWS: usize = 1000;
+
+impl ListQuery {
+    /// Rows on a page: 1 to [`PAGE_ROWS`].
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.limit.unwrap_or(PAGE_ROWS).clamp(1, PAGE_ROWS)
+    }
+
+    /// Whether the list shows `task`. `shown` is the task whose state it shows: itself, or the one it has joined.
+    #[must_use]
+    pub fn covers(&self, task: &Task, shown: &Task) -> bool {
+        let named = |text: &String| task.written.contains(text) || source_name(&task.source).contains(text);
+        self.status.is_none_or(|status| status == shown.state.into())
+            && self.source.as_ref().is_none_or(named)
+            && self.visible.as_ref().is_none_or(|prefixes| is_visible(task, prefixes))
+    }
+}
+
+/// Whether the source of `task` lies under one of these `host` or `host/project` prefixes.
+#[must_use]
+pub fn is_visible(task: &Task, prefixes: &[String]) -> bool {
+    let (host, project) = (task.source.host(), task.source.project());
+    prefixes.iter().any(|prefix| match prefix.split_once('/') {
+        None => prefix == host,
+        Some((own_host, own_project)) => own_host == host && own_project == project,
+    })
+}
+
 /// One page of a list.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
@@ -46,6 +95,9 @@ pub enum StoreError {
     /// The task was changed by somebody else since it was read.
     #[error("the task was changed by somebody else")]
     Conflict,
+    /// Another live task has the key that this one would claim.
+    #[error("task {0} is for the same image and rule, and has not ended")]
+    KeyTaken(TaskId),
     /// There is no such task.
     #[error("there is no task {0}")]
     NotFound(TaskId),
@@ -77,33 +129,42 @@ impl StoreError {
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::Conflict | Self::Unavailable(_) | Self::InUse(_) => ErrorClass::BACKOFF,
-            Self::NotFound(_) | Self::Refused(_) | Self::BadCursor | Self::Damaged { .. } => ErrorClass::Permanent,
+            Self::KeyTaken(_) | Self::NotFound(_) | Self::Refused(_) | Self::BadCursor | Self::Damaged { .. } => {
+                ErrorClass::Permanent
+            }
         }
     }
 }
 
 /// Keeps tasks. Every write is durable before it returns.
 pub trait TaskStore: Send + Sync + 'static {
-    /// Writes `task` unless its delivery was admitted before or a live task has its key; in one step.
+    /// Writes `task` unless its delivery was admitted before or a live task has its key; in one step. What has
+    /// expired when `task` was created does not count.
     fn admit(&self, task: &Task) -> impl Future<Output = Result<Admission, StoreError>> + Send;
 
     /// Reads one task; an expired one is not there.
     fn get(&self, id: &TaskId, now: Timestamp) -> impl Future<Output = Result<Option<Task>, StoreError>> + Send;
 
-    /// Writes `task` if the stored revision is still `task.revision`; the stored one is one higher. Frees or claims
-    /// the live key with it. Claiming a key that another live task has is [`StoreError::Conflict`].
+    /// Writes `task` if the stored revision is still `task.revision` (else [`StoreError::Conflict`]); the stored one
+    /// is one higher. Frees or claims the live key with it; one that another live task has is
+    /// [`StoreError::KeyTaken`].
     fn replace(&self, task: &Task) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The live task with this [`Task::live_key`].
     fn live(&self, key: &str) -> impl Future<Output = Result<Option<TaskId>, StoreError>> + Send;
 
-    /// Tasks, newest first, without the expired ones.
+    /// Tasks, newest first, without the expired ones. A joined task is shown by the state of the one it has joined.
     fn list(&self, query: &ListQuery, now: Timestamp) -> impl Future<Output = Result<Page, StoreError>> + Send;
 
-    /// Up to `limit` tasks for which [`Task::sweep`] has something to say at `now`.
-    fn to_sweep(&self, limit: usize, now: Timestamp) -> impl Future<Output = Result<Vec<Task>, StoreError>> + Send;
+    /// Up to `limit` tasks for which [`Task::sweep`] under `policy` has something to say at `now`.
+    fn to_sweep(
+        &self,
+        policy: &RetryPolicy,
+        limit: usize,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Task>, StoreError>> + Send;
 
-    /// Takes, or renews, the lease of a target reference. `false` if somebody else holds it at `now`.
+    /// Takes, or renews, the lease of a target reference until `hold` from `now`. `false` if somebody else holds it.
     fn lease_target(
         &self,
         target: &Reference,
@@ -115,13 +176,15 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Gives the lease of a target back, if `owner` has it.
     fn release_target(&self, target: &Reference, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Forgets what has expired. Returns how many tasks that were.
+    /// Forgets what has expired: tasks, leases of targets, and what the store keeps beside them. Returns how many tasks
+    /// that were.
     fn purge(&self, now: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
     /// Whether the store can be read and written.
     fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Reads, changes and writes a task until nobody comes between. `change` may run several times.
+    /// Reads, changes and writes a task until nobody comes between. `change` may run several times. What `change` leaves
+    /// as it was is not written.
     fn update<T: Send>(
         &self,
         id: &TaskId,
@@ -141,7 +204,7 @@ pub trait TaskStore: Send + Sync + 'static {
                         task.revision += 1;
                         return Ok((task, said));
                     }
-                    Err(StoreError::Conflict) if task.live_key() == before.live_key() => {}
+                    Err(StoreError::Conflict) => {}
                     Err(error) => return Err(error),
                 }
             }

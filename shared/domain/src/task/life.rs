@@ -1,10 +1,12 @@
-//! The transitions of a task.
+//! The transitions of a task: what its owner, the person who made it, and the sender of its messages may do.
+//!
+//! A live task has not finished; one that has ended has no lease. Attempts never exceed the policy's.
 
 use std::time::Duration;
 
 use accel_image::Digest;
 
-use super::{LEASE, Lease, Phase, Progress, Sizes, State, Task, TaskId};
+use super::{Held, LEASE, Lease, Phase, Progress, Sizes, State, Task, TaskId};
 use crate::{Retry, Timestamp};
 
 /// How often and when tasks are tried again, and how long they are kept.
@@ -16,7 +18,7 @@ pub struct RetryPolicy {
     pub waits: Vec<Duration>,
     /// The waits while a registry scans the image.
     pub scan_waits: Vec<Duration>,
-    /// How long a registry may hold a task back with 429 or a scan.
+    /// How long a registry may hold a task back with 429, and how long with a scan.
     pub held: Duration,
     /// How long finished tasks are kept.
     pub retention: Duration,
@@ -58,26 +60,19 @@ pub enum Start {
 pub enum Renewal {
     /// Go on.
     Held,
-    /// Somebody wants the task stopped.
+    /// Somebody wants the task stopped: stop, move no tag, then call [`Task::stopped`].
     Cancel,
 }
 
 /// What follows the end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Send a message after this time, then acknowledge.
+    /// Send a message after this time, at most [`LONGEST_DELAY`], then acknowledge.
     Again(Duration),
+    /// The wait is longer than a queue can delay: acknowledge; the sweeper sends the message when it is due.
+    Parked,
     /// The task has ended: acknowledge.
     Ended,
-}
-
-/// What the sweeper has to do for a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sweep {
-    /// Send a message.
-    Enqueue,
-    /// Nobody else is left to see that the task is out of attempts: fail it.
-    Fail,
 }
 
 /// A transition that the task's state does not allow.
@@ -94,10 +89,26 @@ pub enum Refused {
     Running,
 }
 
-/// A message whose queue does not allow longer delays waits in the table.
-const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
-/// A task without a message is swept after this.
-const UNSENT: Duration = Duration::from_secs(120);
+/// The longest delay of a message; what waits longer lies in the table until it is due.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
+
+/// A registry that says 429 is left alone for at least this, whatever its Retry-After says.
+const SHORTEST_HOLD: Duration = Duration::from_secs(1);
+
+/// How a task ended well.
+#[derive(Debug, Clone, Copy)]
+pub struct Done {
+    /// Completed, superseded or already accelerated.
+    pub state: State,
+    /// What the list shows beside COMPLETED.
+    pub reason: &'static str,
+    /// Sizes of source and target.
+    pub sizes: Sizes,
+    /// What stands under the target tag.
+    pub target_digest: Option<Digest>,
+    /// The final counts.
+    pub progress: Progress,
+}
 
 impl Task {
     /// A message of `generation` was received by `owner`.
@@ -105,18 +116,19 @@ impl Task {
         if generation < self.generation || !self.state.is_live() {
             return Start::Void;
         }
-        if let Some(wait) = self.not_before.and_then(|at| time_until(at, now)) {
+        if let Some(wait) = self.waits(policy, now) {
             return Start::Later(wait.min(LONGEST_DELAY));
         }
-        if let Some(lease) = &self.lease {
+        if let Some(lease) = &mut self.lease {
+            // No lease ends later than this unless the clock was set back since; its owner, if alive, renews in time.
+            lease.until = lease.until.min(after(now, LEASE));
             if let Some(wait) = time_until(lease.until, now) {
                 return Start::Later(wait);
             }
-            let wasted = !lease.progressed;
-            self.attempts += u32::from(wasted);
+            self.attempts += u32::from(!lease.progressed);
         }
         if self.cancel_requested {
-            self.end(State::Cancelled, "cancelled", policy, now);
+            self.end(State::Cancelled, CANCELLED, policy, now);
             return Start::Cancelled;
         }
         if self.attempts >= policy.attempts {
@@ -141,18 +153,22 @@ impl Task {
         seen: (Phase, Progress),
         now: Timestamp,
     ) -> Result<Renewal, Refused> {
-        let finished_more = seen.1.layers_done() > self.progress.layers_done();
+        let finished_more = seen.1.layers_done() > self.layers_finished;
         let lease = self.own_lease(owner, generation)?;
         lease.until = after(now, LEASE);
         lease.progressed |= finished_more;
         (self.phase, self.progress) = seen;
+        if finished_more {
+            self.layers_finished = seen.1.layers_done();
+            (self.throttled, self.scanning) = (None, None);
+        }
         Ok(if self.cancel_requested { Renewal::Cancel } else { Renewal::Held })
     }
 
-    /// Whether `owner` may still move the target tag.
+    /// Whether `owner` may still move the target tag: only if the answer is [`Renewal::Held`].
     ///
     /// # Errors
-    /// The lease is lost, or the task is to be cancelled.
+    /// The lease is lost.
     pub fn may_tag(&mut self, owner: &str, generation: u32, now: Timestamp) -> Result<Renewal, Refused> {
         let seen = (Phase::Tag, self.progress);
         self.renew(owner, generation, seen, now)
@@ -235,7 +251,7 @@ impl Task {
         now: Timestamp,
     ) -> Result<(), Refused> {
         self.own_lease(owner, generation)?;
-        self.end(State::Cancelled, "cancelled", policy, now);
+        self.end(State::Cancelled, CANCELLED, policy, now);
         Ok(())
     }
 
@@ -253,32 +269,40 @@ impl Task {
         now: Timestamp,
     ) -> Result<Next, Refused> {
         self.own_lease(owner, generation)?;
-        self.reason = reason.to_owned();
+        if self.cancel_requested {
+            self.end(State::Cancelled, CANCELLED, policy, now);
+            return Ok(Next::Ended);
+        }
+        reason.clone_into(&mut self.reason);
         let wait = match retry {
             Retry::Backoff => {
                 self.attempts += 1;
-                if self.attempts >= policy.attempts {
-                    self.give_up(policy, now);
-                    return Ok(Next::Ended);
-                }
-                pick(&policy.waits, self.attempts - 1)
+                self.stalled = 0;
+                (self.attempts < policy.attempts).then(|| pick(&policy.waits, self.attempts - 1))
             }
-            Retry::Busy { after } => after,
-            Retry::Throttled { after } => match self.hold(policy, now) {
-                Some(times) => after.unwrap_or_else(|| pick(&policy.waits, times)),
-                None => return Ok(Next::Ended),
-            },
-            Retry::ScanPending => match self.hold(policy, now) {
-                Some(times) => pick(&policy.scan_waits, times),
-                None => return Ok(Next::Ended),
-            },
+            Retry::Busy { after } => Some(after),
+            Retry::Throttled { after } => {
+                let held = held_again(&mut self.throttled, now);
+                left(held, policy, now).map(|left| {
+                    after.unwrap_or_else(|| pick(&policy.waits, held.times - 1)).max(SHORTEST_HOLD).min(left)
+                })
+            }
+            Retry::ScanPending => {
+                let held = held_again(&mut self.scanning, now);
+                left(held, policy, now).map(|left| pick(&policy.scan_waits, held.times - 1).min(left))
+            }
+        };
+        let Some(wait) = wait else {
+            self.give_up(policy, now);
+            return Ok(Next::Ended);
         };
         self.requeue(wait, now);
-        Ok(Next::Again(wait))
+        Ok(if wait > LONGEST_DELAY { Next::Parked } else { Next::Again(wait) })
     }
 
     /// The deadline or a shutdown ended the invocation: goes on in a new one, no attempt used. `stalled` says that
-    /// it began with its full time, had layers to do and finished none; `way_out` names the layer and what to do.
+    /// it began with its full time, had layers to do and finished none, and was ended by the deadline; its text names
+    /// the layer, its size and what to do.
     ///
     /// # Errors
     /// The lease is lost.
@@ -291,12 +315,15 @@ impl Task {
         now: Timestamp,
     ) -> Result<Next, Refused> {
         self.own_lease(owner, generation)?;
+        if self.cancel_requested {
+            self.end(State::Cancelled, CANCELLED, policy, now);
+            return Ok(Next::Ended);
+        }
         self.stalled = if stalled.is_some() { self.stalled + 1 } else { 0 };
         if let Some(way_out) = stalled.filter(|_| self.stalled >= 2) {
             self.end(State::Failed, way_out, policy, now);
             return Ok(Next::Ended);
         }
-        self.part += 1;
         self.requeue(Duration::ZERO, now);
         Ok(Next::Again(Duration::ZERO))
     }
@@ -310,9 +337,8 @@ impl Task {
             return Err(Refused::Ended);
         }
         self.cancel_requested = true;
-        let runs = self.lease.as_ref().is_some_and(|lease| lease.until > now);
-        if !runs {
-            self.end(State::Cancelled, "cancelled", policy, now);
+        if !self.is_leased(now) {
+            self.end(State::Cancelled, CANCELLED, policy, now);
         }
         Ok(())
     }
@@ -322,64 +348,58 @@ impl Task {
     /// # Errors
     /// The task is running.
     pub fn retry(&mut self, now: Timestamp) -> Result<(), Refused> {
-        if self.lease.as_ref().is_some_and(|lease| lease.until > now) {
+        if self.is_leased(now) {
             return Err(Refused::Running);
         }
         self.generation += 1;
-        (self.attempts, self.stalled, self.part, self.held_times) = (0, 0, 0, 0);
-        (self.finished, self.expires, self.held_since, self.joined) = (None, None, None, None);
+        (self.attempts, self.stalled, self.layers_finished) = (0, 0, 0);
+        (self.finished, self.expires, self.joined, self.target_digest) = (None, None, None, None);
+        (self.throttled, self.scanning) = (None, None);
+        (self.progress, self.sizes) = (Progress::default(), Sizes::default());
         self.cancel_requested = false;
-        self.progress = Progress::default();
         self.reason.clear();
         self.requeue(Duration::ZERO, now);
+        self.part = 0;
         Ok(())
     }
 
-    /// A message was sent for this task.
-    pub const fn sent(&mut self, now: Timestamp) {
-        self.enqueued_at = Some(now);
+    /// The message of `generation` and `part` was sent for this task. What was queued again since then has not been
+    /// sent by it, so nothing is noted: the sweeper would take it for sent.
+    pub fn sent(&mut self, generation: u32, part: u32, now: Timestamp) {
+        if self.state.is_live() && (generation, part) == (self.generation, self.part) {
+            self.enqueued_at = Some(now);
+        }
     }
 
-    /// Whether the sweeper has to do something, and what.
+    /// Whether somebody runs the task at `now`.
     #[must_use]
-    pub fn sweep(&self, policy: &RetryPolicy, now: Timestamp) -> Option<Sweep> {
-        if !self.state.is_live() {
-            return None;
-        }
-        let leased = self.lease.as_ref().map(|lease| lease.until > now);
-        let waits = self.not_before.is_some_and(|at| at > now);
-        if leased == Some(true) || waits {
-            return None;
-        }
-        let wasted = self.lease.as_ref().is_some_and(|lease| !lease.progressed);
-        if self.attempts + u32::from(wasted) >= policy.attempts {
-            return Some(Sweep::Fail);
-        }
-        let old = |at: Option<Timestamp>, age: Duration| at.is_none_or(|at| after(at, age) <= now);
-        let due = match (leased, self.not_before, self.enqueued_at) {
-            (Some(_), _, sent) => {
-                old(sent, UNSENT) || sent.is_none_or(|sent| self.lease.as_ref().is_some_and(|l| sent < l.until))
-            }
-            (None, Some(_), sent) => sent.is_none(),
-            (None, None, Some(sent)) => after(sent, policy.queue_retention) <= now,
-            (None, None, None) => old(Some(self.created), UNSENT),
-        };
-        due.then_some(Sweep::Enqueue)
+    pub fn is_leased(&self, now: Timestamp) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.holds(now))
     }
 
-    /// The sweeper gives the task up.
-    ///
-    /// # Errors
-    /// The task has ended, or somebody runs it after all.
-    pub fn abandon(&mut self, policy: &RetryPolicy, now: Timestamp) -> Result<(), Refused> {
-        match self.sweep(policy, now) {
-            Some(Sweep::Fail) => {
-                self.give_up(policy, now);
-                Ok(())
-            }
-            Some(Sweep::Enqueue) | None if self.state.is_live() => Err(Refused::Running),
-            Some(Sweep::Enqueue) | None => Err(Refused::Ended),
-        }
+    /// How long the task is not to be run yet. A wait longer than any that is ever given was written before the clock
+    /// was set back.
+    pub(super) fn waits(&self, policy: &RetryPolicy, now: Timestamp) -> Option<Duration> {
+        let longest = policy.waits.iter().chain(&policy.scan_waits).max().copied().unwrap_or_default().max(policy.held);
+        self.not_before.and_then(|at| time_until(at, now)).filter(|wait| *wait <= longest + CLOCK_SKEW)
+    }
+
+    pub(super) fn give_up(&mut self, policy: &RetryPolicy, now: Timestamp) {
+        let reason = match self.reason.as_str() {
+            "" => "every attempt was ended from outside before it could finish a layer".to_owned(),
+            reason => reason.to_owned(),
+        };
+        self.end(State::Failed, &reason, policy, now);
+    }
+
+    pub(super) fn end(&mut self, state: State, reason: &str, policy: &RetryPolicy, now: Timestamp) {
+        self.state = state;
+        self.phase = Phase::Done;
+        reason.clone_into(&mut self.reason);
+        self.lease = None;
+        self.not_before = None;
+        self.finished = Some(now);
+        self.expires = Some(after(now, policy.retention));
     }
 
     fn own_lease(&mut self, owner: &str, generation: u32) -> Result<&mut Lease, Refused> {
@@ -390,57 +410,39 @@ impl Task {
         self.lease.as_mut().filter(|lease| same && lease.owner == owner).ok_or(Refused::LeaseLost)
     }
 
-    /// Counts a time that the registry held us back; `None` (and FAILED) once that has lasted too long.
-    fn hold(&mut self, policy: &RetryPolicy, now: Timestamp) -> Option<u32> {
-        let since = *self.held_since.get_or_insert(now);
-        if after(since, policy.held) <= now {
-            self.give_up(policy, now);
-            return None;
-        }
-        self.held_times += 1;
-        Some(self.held_times - 1)
-    }
-
-    fn give_up(&mut self, policy: &RetryPolicy, now: Timestamp) {
-        let reason = match self.reason.as_str() {
-            "" => "every attempt was ended from outside before it could finish a layer".to_owned(),
-            reason => reason.to_owned(),
-        };
-        self.end(State::Failed, &reason, policy, now);
-    }
-
     fn requeue(&mut self, wait: Duration, now: Timestamp) {
         self.state = State::Queued;
         self.phase = Phase::Queued;
+        self.part += 1;
         self.lease = None;
         self.enqueued_at = None;
         self.not_before = Some(after(now, wait));
     }
+}
 
-    fn end(&mut self, state: State, reason: &str, policy: &RetryPolicy, now: Timestamp) {
-        self.state = state;
-        self.phase = Phase::Done;
-        reason.clone_into(&mut self.reason);
-        self.lease = None;
-        self.not_before = None;
-        self.finished = Some(now);
-        self.expires = Some(after(now, policy.retention));
+impl Lease {
+    /// Whether the lease holds at `now`. One that ends later than any lease can was written before the clock was set
+    /// back, by an owner that has not renewed it since.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        time_until(self.until, now).is_some_and(|left| left <= LEASE + CLOCK_SKEW)
     }
 }
 
-/// How a task ended well.
-#[derive(Debug, Clone, Copy)]
-pub struct Done {
-    /// Completed, superseded or already accelerated.
-    pub state: State,
-    /// What the list shows beside COMPLETED.
-    pub reason: &'static str,
-    /// Sizes of source and target.
-    pub sizes: Sizes,
-    /// What stands under the target tag.
-    pub target_digest: Option<Digest>,
-    /// The final counts.
-    pub progress: Progress,
+pub(super) const CANCELLED: &str = "cancelled";
+
+/// The clocks of a fleet agree better than this. What lies further ahead was written before a clock was set back.
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(120);
+
+/// Counts a time that the registry held us back.
+fn held_again(held: &mut Option<Held>, now: Timestamp) -> Held {
+    let before = held.map_or(Held { since: now, times: 0 }, |held| Held { since: held.since.min(now), ..held });
+    *held.insert(Held { times: before.times + 1, ..before })
+}
+
+/// What is left of the time for which a registry may hold us back.
+fn left(held: Held, policy: &RetryPolicy, now: Timestamp) -> Option<Duration> {
+    time_until(after(held.since, policy.held), now)
 }
 
 /// The `times`-th wait; the last one repeats.
@@ -450,11 +452,11 @@ fn pick(waits: &[Duration], times: u32) -> Duration {
 }
 
 /// `at` plus `wait`, at most the end of time.
-fn after(at: Timestamp, wait: Duration) -> Timestamp {
+pub(super) fn after(at: Timestamp, wait: Duration) -> Timestamp {
     at.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// How long until `at`, if that is still to come.
-fn time_until(at: Timestamp, now: Timestamp) -> Option<Duration> {
+pub(super) fn time_until(at: Timestamp, now: Timestamp) -> Option<Duration> {
     Duration::try_from(at.duration_since(now)).ok().filter(|wait| !wait.is_zero())
 }

@@ -83,7 +83,7 @@ impl Shown {
     #[must_use]
     pub fn of(task: &Task, now: Timestamp) -> Self {
         let progress = task.progress;
-        let ended = !task.state.is_live();
+        let whole = Status::from(task.state) == Status::Completed;
         let until = task.finished.unwrap_or(now);
         Self {
             id: task.id.to_string(),
@@ -99,7 +99,7 @@ impl Shown {
             target_digest: task.target_digest,
             format: task.output.options.format(),
             phase: task.phase,
-            progress: share(progress.layers_done(), progress.layers_total, ended),
+            progress: share(progress.layers_done(), progress.layers_total, whole),
             layers_total: progress.layers_total,
             layers_converted: progress.layers_converted,
             layers_reused: progress.layers_reused,
@@ -122,9 +122,9 @@ impl Shown {
     }
 }
 
-fn share(done: u32, total: u32, ended: bool) -> f64 {
+fn share(done: u32, total: u32, whole: bool) -> f64 {
     match total {
-        _ if ended => 1.0,
+        _ if whole => 1.0,
         0 => 0.0,
         total => (f64::from(done) / f64::from(total)).min(1.0),
     }

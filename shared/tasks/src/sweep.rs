@@ -1,0 +1,85 @@
+//! Sending messages, and the sweeper that sends those that were never sent.
+//!
+//! A task is written before its message is sent, and that it was sent is written after: whatever dies in between
+//! leaves a task that the sweeper finds.
+
+use std::time::Duration;
+
+use accel_domain::Timestamp;
+use accel_domain::task::{RetryPolicy, Sweep, Task};
+
+use crate::{Message, StoreError, TaskQueue, TaskStore};
+
+/// Sends the message that `task`, as it was read or written last, waits for, and notes that it was sent.
+///
+/// # Errors
+/// The queue or the store could not be reached. The sweeper sends the message if this did not.
+pub async fn enqueue(
+    store: &impl TaskStore,
+    queue: &impl TaskQueue,
+    task: &Task,
+    delay: Duration,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let message = Message::from(task);
+    queue.send(&message, delay).await?;
+    let noted = store.update(&task.id, now, |task| {
+        task.sent(message.generation, message.part, now);
+        Ok(())
+    });
+    match noted.await {
+        Ok(_) | Err(StoreError::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What one round of the sweeper did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Messages sent.
+    pub enqueued: usize,
+    /// Tasks that were out of attempts.
+    pub failed: usize,
+}
+
+/// One round of the sweeper over at most `limit` tasks; due each minute. One task that cannot be swept does not keep
+/// the others from it.
+///
+/// # Errors
+/// The first error, after all tasks were tried.
+pub async fn sweep(
+    store: &impl TaskStore,
+    queue: &impl TaskQueue,
+    policy: &RetryPolicy,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Swept, StoreError> {
+    let mut swept = Swept::default();
+    let mut outcome = Ok(());
+    for task in store.to_sweep(policy, limit, now).await? {
+        let done = match task.sweep(policy, now) {
+            Some(Sweep::Enqueue) => {
+                enqueue(store, queue, &task, Duration::ZERO, now).await.map(|()| swept.enqueued += 1)
+            }
+            Some(Sweep::Fail) => abandon(store, &task, policy, now).await.map(|failed| swept.failed += failed),
+            None => Ok(()),
+        };
+        outcome = outcome.and(done);
+    }
+    outcome.map(|()| swept)
+}
+
+/// Gives `task` up unless somebody has taken care of it since it was read.
+async fn abandon(
+    store: &impl TaskStore,
+    task: &Task,
+    policy: &RetryPolicy,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let given_up = store.update(&task.id, now, |task| Ok(task.abandon(policy, now)?)).await;
+    match given_up {
+        Ok(_) => Ok(1),
+        Err(StoreError::Refused(_) | StoreError::NotFound(_)) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
