@@ -50,15 +50,18 @@ pub(crate) enum PayloadError {
     ResourceUrl(String),
 }
 
+/// Finds the configured name of a host by any name that events use for it.
+pub(crate) type Hosts<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// Reads the events in `body`, whatever its format. Events of no interest (pulls, scans) are left out, so the list
-/// may be empty.
-pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Event>, PayloadError> {
+/// may be empty. Hosts that `hosts` knows come out under their configured names, others as they are.
+pub(crate) fn parse(headers: &HeaderMap, body: &[u8], hosts: Hosts<'_>) -> Result<Vec<Event>, PayloadError> {
     let events = match media_type(headers).as_deref() {
-        Some("application/json") => harbor::parse(body)?.into_iter().collect(),
-        Some("application/cloudevents+json") => cloudevents::parse(body)?.into_iter().collect(),
+        Some("application/json") => harbor::parse(body, hosts)?.into_iter().collect(),
+        Some("application/cloudevents+json") => cloudevents::parse(body, hosts)?.into_iter().collect(),
         Some(
             "application/vnd.docker.distribution.events.v1+json" | "application/vnd.docker.distribution.events.v2+json",
-        ) => distribution::parse(body)?,
+        ) => distribution::parse(body, hosts)?,
         Some(_) | None => return Err(PayloadError::ContentType),
     };
     let resources: usize = events.iter().map(|event| event.resources.len()).sum();
@@ -122,7 +125,7 @@ struct HarborRepository {
 
 impl EventData {
     /// The resources; `at` is where this object stands in the payload.
-    fn resources(self, at: &str) -> Result<Vec<Resource>, PayloadError> {
+    fn resources(self, at: &str, hosts: Hosts<'_>) -> Result<Vec<Resource>, PayloadError> {
         let list = needed(self.resources, format!("{at}.resources"))?;
         if list.len() > MAX_RESOURCES {
             return Err(PayloadError::TooMany);
@@ -130,16 +133,16 @@ impl EventData {
         let repository = self.repository.and_then(|repository| repository.repo_full_name);
         list.into_iter()
             .enumerate()
-            .map(|(index, resource)| resource.read(&format!("{at}.resources[{index}]"), repository.as_deref()))
+            .map(|(index, resource)| resource.read(&format!("{at}.resources[{index}]"), repository.as_deref(), hosts))
             .collect()
     }
 }
 
 impl HarborResource {
-    fn read(self, at: &str, repository: Option<&str>) -> Result<Resource, PayloadError> {
+    fn read(self, at: &str, repository: Option<&str>, hosts: Hosts<'_>) -> Result<Resource, PayloadError> {
         let member = format!("{at}.resource_url");
         let written = needed(self.resource_url, member.clone())?;
-        let reference = reference(&written).ok_or_else(|| PayloadError::ResourceUrl(member.clone()))?;
+        let reference = reference(&written, hosts).ok_or_else(|| PayloadError::ResourceUrl(member.clone()))?;
         if repository.is_some_and(|full| full != reference.repository()) {
             return Err(PayloadError::Contradiction(member, "repository.repo_full_name"));
         }
@@ -149,11 +152,11 @@ impl HarborResource {
 }
 
 /// An image name as an event writes it. Unlike a person, an event always names the host.
-fn reference(written: &str) -> Option<Reference> {
-    let host = written.split_once('/')?.0;
-    let reference: Reference = written.parse().ok()?;
-    let same = host == reference.host() || (host == "index.docker.io" && reference.host() == "docker.io");
-    same.then_some(reference)
+fn reference(written: &str, hosts: Hosts<'_>) -> Option<Reference> {
+    let (host, rest) = written.split_once('/')?;
+    let host = hosts(host).unwrap_or_else(|| host.to_owned());
+    let reference: Reference = format!("{host}/{rest}").parse().ok()?;
+    (reference.host() == host).then_some(reference)
 }
 
 fn digest(text: Option<String>, member: &str) -> Result<Option<Digest>, PayloadError> {

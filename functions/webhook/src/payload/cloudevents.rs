@@ -5,7 +5,7 @@ use accel_domain::{Event, EventKind};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{EventData, PayloadError, json, name, needed};
+use super::{EventData, Hosts, PayloadError, json, name, needed};
 
 #[derive(Deserialize)]
 struct Head {
@@ -21,7 +21,7 @@ struct Body {
 }
 
 /// The event in `body`; `None` for a type that is not handled, whatever else is in it.
-pub(super) fn parse(body: &[u8]) -> Result<Option<Event>, PayloadError> {
+pub(super) fn parse(body: &[u8], hosts: Hosts<'_>) -> Result<Option<Event>, PayloadError> {
     let head: Head = json(body)?;
     let kind = match needed(head.r#type, "type")?.as_str() {
         "harbor.artifact.pushed" => EventKind::Push,
@@ -35,6 +35,6 @@ pub(super) fn parse(body: &[u8]) -> Result<Option<Event>, PayloadError> {
         kind,
         operator: name(body.operator, "operator")?,
         delivery: Some(json!([source, id]).to_string()),
-        resources: needed(body.data, "data")?.resources("data")?,
+        resources: needed(body.data, "data")?.resources("data", hosts)?,
     }))
 }

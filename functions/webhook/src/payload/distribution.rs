@@ -5,7 +5,7 @@ use accel_domain::{Event, EventKind, Resource};
 use accel_image::Reference;
 use serde::Deserialize;
 
-use super::{MAX_RESOURCES, PayloadError, digest, json, name, needed, resource};
+use super::{Hosts, MAX_RESOURCES, PayloadError, digest, json, name, needed, resource};
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -40,18 +40,18 @@ struct Actor {
 }
 
 /// The pushes and deletions in `body`; pulls and mounts are left out.
-pub(super) fn parse(body: &[u8]) -> Result<Vec<Event>, PayloadError> {
+pub(super) fn parse(body: &[u8], hosts: Hosts<'_>) -> Result<Vec<Event>, PayloadError> {
     let envelope: Envelope = json(body)?;
     let notices = needed(envelope.events, "events")?;
     if notices.len() > MAX_RESOURCES {
         return Err(PayloadError::TooMany);
     }
-    let read = |(index, notice): (usize, Notice)| notice.read(&format!("events[{index}]")).transpose();
+    let read = |(index, notice): (usize, Notice)| notice.read(&format!("events[{index}]"), hosts).transpose();
     notices.into_iter().enumerate().filter_map(read).collect()
 }
 
 impl Notice {
-    fn read(self, at: &str) -> Result<Option<Event>, PayloadError> {
+    fn read(self, at: &str, hosts: Hosts<'_>) -> Result<Option<Event>, PayloadError> {
         let kind = match needed(self.action, format!("{at}.action"))?.as_str() {
             "push" => EventKind::Push,
             "delete" => EventKind::Delete,
@@ -63,14 +63,14 @@ impl Notice {
             kind,
             operator: name(self.actor.and_then(|actor| actor.name), "actor.name")?,
             delivery: name(self.id, "id")?,
-            resources: vec![target.read(asked, at)?],
+            resources: vec![target.read(asked, at, hosts)?],
         }))
     }
 }
 
 impl Target {
     /// `asked` is the host that the client asked for; where the registry itself was at work, the host of its URL.
-    fn read(self, asked: Option<String>, at: &str) -> Result<Resource, PayloadError> {
+    fn read(self, asked: Option<String>, at: &str, hosts: Hosts<'_>) -> Result<Resource, PayloadError> {
         let from_url = || self.url.as_deref().and_then(url_host).map(str::to_owned);
         let host = asked.filter(|host| !host.is_empty()).or_else(from_url);
         let host = needed(host, format!("{at}.request.host"))?;
@@ -82,8 +82,10 @@ impl Target {
         }
         let bad = || PayloadError::ResourceUrl(format!("{at}.target"));
         let in_name = if tag.is_none() { digest } else { None };
-        let reference = Reference::new(&host, &repository, tag.as_deref(), in_name).map_err(|_| bad())?;
-        resource(reference.to_string(), reference, digest).ok_or_else(bad)
+        let named = hosts(&host).unwrap_or_else(|| host.clone());
+        let reference = Reference::new(&named, &repository, tag.as_deref(), in_name).map_err(|_| bad())?;
+        let written = reference.to_string().replacen(&named, &host, 1);
+        resource(written, reference, digest).ok_or_else(bad)
     }
 }
 

@@ -3,7 +3,7 @@
 use accel_domain::{Event, EventKind};
 use serde::Deserialize;
 
-use super::{EventData, PayloadError, json, name, needed};
+use super::{EventData, Hosts, PayloadError, json, name, needed};
 
 #[derive(Deserialize)]
 struct Head {
@@ -18,7 +18,7 @@ struct Body {
 }
 
 /// The event in `body`; `None` for a type that is not handled, whatever else is in it.
-pub(super) fn parse(body: &[u8]) -> Result<Option<Event>, PayloadError> {
+pub(super) fn parse(body: &[u8], hosts: Hosts<'_>) -> Result<Option<Event>, PayloadError> {
     let head: Head = json(body)?;
     let kind = match needed(head.r#type, "type")?.as_str() {
         "PUSH_ARTIFACT" => EventKind::Push,
@@ -30,6 +30,6 @@ pub(super) fn parse(body: &[u8]) -> Result<Option<Event>, PayloadError> {
         kind,
         operator: name(body.operator, "operator")?,
         delivery: body.occur_at.map(|seconds| seconds.to_string()),
-        resources: needed(body.event_data, "event_data")?.resources("event_data")?,
+        resources: needed(body.event_data, "event_data")?.resources("event_data", hosts)?,
     }))
 }

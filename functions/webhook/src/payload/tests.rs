@@ -13,7 +13,7 @@ const DISTRIBUTION: &str = "application/vnd.docker.distribution.events.v1+json";
 fn parse_as(content_type: &str, body: impl AsRef<[u8]>) -> Result<Vec<Event>, PayloadError> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
-    parse(&headers, body.as_ref())
+    parse(&headers, body.as_ref(), &|host| (host == "harbor-core").then(|| "harbor.example.com".to_owned()))
 }
 
 fn one(content_type: &str, body: &str) -> Event {
@@ -80,6 +80,18 @@ fn where_no_client_asked_the_url_names_the_host() {
             "url":"http://r.example:5000/v2/p/r/manifests/sha256:{hex}"}},"request":{{}}}}]}}"#
     );
     assert_eq!(one(DISTRIBUTION, &body).resources[0].reference.to_string(), "r.example:5000/p/r:1");
+}
+
+#[test]
+fn other_names_of_a_host_become_its_configured_one() {
+    let body = include_str!("../../payloads/harbor_push.json").replace("harbor.example.com", "harbor-core");
+    let resource = one(JSON, &body).resources.remove(0);
+    assert_eq!(resource.written, "harbor-core/library/team/app:v1.2.3");
+    assert_eq!(resource.reference.host(), "harbor.example.com");
+    let body = include_str!("../../payloads/distribution.json").replace("harbor.example.com", "harbor-core");
+    let resource = parse_as(DISTRIBUTION, &body).unwrap().remove(1).resources.remove(0);
+    assert_eq!(resource.written, "harbor-core/library/team/app:v1.2.3");
+    assert_eq!(resource.reference.host(), "harbor.example.com");
 }
 
 #[test]

@@ -1,0 +1,74 @@
+//! `sync=true`: waits until the tasks of an event have ended, or as long as the front door allows.
+
+use std::time::Duration;
+
+use accel_domain::task::{State, Status};
+use accel_domain::{Task, TaskId};
+use accel_tasks::{StoreError, TaskStore};
+use tokio::time::Instant;
+
+use crate::Clock;
+
+/// How long a caller may wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SyncWait {
+    /// `None`: until the tasks have ended.
+    pub limit: Option<Duration>,
+}
+
+/// How a wait ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// Every task has completed.
+    Completed,
+    /// Every task has ended; the first that failed gives this reason.
+    Failed(String),
+    /// Time is up, and this is the first task that has not ended.
+    Unfinished(TaskId),
+}
+
+/// The first look is almost at once, the later ones are ever further apart.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits for all of `ids`.
+pub(crate) async fn until_ended<S: TaskStore>(
+    store: &S,
+    ids: &[TaskId],
+    wait: SyncWait,
+    clock: &Clock,
+) -> Result<Waited, StoreError> {
+    let end = wait.limit.map(|limit| Instant::now() + limit);
+    let mut failed = None;
+    for id in ids {
+        let mut pause = FIRST_LOOK;
+        let task = loop {
+            match ended(store, id, clock).await? {
+                Ended::Yes(task) => break task,
+                Ended::No if end.is_some_and(|end| Instant::now() + pause > end) => {
+                    return Ok(Waited::Unfinished(id.clone()));
+                }
+                Ended::No => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        let reason = task.filter(|task| Status::from(task.state) == Status::Failed).map(|task| task.reason);
+        failed = failed.or(reason);
+    }
+    Ok(failed.map_or(Waited::Completed, Waited::Failed))
+}
+
+enum Ended {
+    /// It has; `None` if it is so long ago that the store has forgotten it.
+    Yes(Option<Task>),
+    No,
+}
+
+/// Whether a task, or the one that it has joined, has ended.
+async fn ended<S: TaskStore>(store: &S, id: &TaskId, clock: &Clock) -> Result<Ended, StoreError> {
+    let mut task = store.get(id, clock()).await?;
+    if let Some(other) = task.as_ref().filter(|task| task.state == State::Joined).and_then(|task| task.joined.clone()) {
+        task = store.get(&other, clock()).await?;
+    }
+    Ok(if task.as_ref().is_some_and(|task| task.state.is_live()) { Ended::No } else { Ended::Yes(task) })
+}
