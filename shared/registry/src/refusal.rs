@@ -1,0 +1,203 @@
+//! Answers that say no: what each means (CONTRACTS 4, class table) and what a person can do about it.
+
+use std::fmt;
+use std::time::Duration;
+
+use accel_domain::{ErrorClass, Retry};
+use oci_client::errors::{OciEnvelope, OciErrorCode};
+
+use crate::{Action, RegistryError};
+
+/// How much of a registry's own words is repeated.
+const MAX_WORDS: usize = 300;
+
+/// What an answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Out of order for now: 408, 409, 425 and 5xx.
+    Unavailable,
+    /// Nothing may be written for now.
+    ReadOnly,
+    /// Too many requests.
+    Throttled,
+    /// Harbor wants the image scanned or signed before anyone pulls it.
+    ScanPending,
+    /// No valid login, even with a fresh token.
+    Unauthorized,
+    /// The login may not do this.
+    Forbidden,
+    /// The project's storage is used up.
+    Quota,
+    /// The tag may not be changed.
+    Immutable,
+    /// The manifest is not accepted.
+    InvalidManifest,
+    /// The body is too large for the registry or for a proxy before it.
+    TooLarge,
+    /// The manifest, blob, upload or repository is not there.
+    NotFound,
+    /// The manifest names a blob that is not there.
+    ManifestBlobUnknown,
+    /// An answer that this request never has.
+    Unexpected,
+}
+
+impl Refusal {
+    /// Reads status, error code and words: the class table's left column.
+    #[must_use]
+    pub fn of(status: u16, code: Option<&OciErrorCode>, words: &str) -> Self {
+        let words = words.to_ascii_lowercase();
+        let read_only = ["read only", "read-only", "readonly"].iter().any(|word| words.contains(word));
+        match (status, code.map(code_name).as_deref()) {
+            (400 | 404, Some("MANIFEST_BLOB_UNKNOWN")) => Self::ManifestBlobUnknown,
+            (400, Some("BLOB_UNKNOWN")) => Self::ManifestBlobUnknown,
+            (401, _) => Self::Unauthorized,
+            (403 | 405, _) if read_only => Self::ReadOnly,
+            (403 | 413 | 507, _) if is_quota(&words) => Self::Quota,
+            (403, _) => Self::Forbidden,
+            (404, _) => Self::NotFound,
+            (412, Some("PROJECTPOLICYVIOLATION")) => Self::ScanPending,
+            (412, _) => Self::Immutable,
+            (400, Some("TAG_INVALID")) if words.contains("immutable") => Self::Immutable,
+            (413, _) => Self::TooLarge,
+            (429, _) => Self::Throttled,
+            (400 | 422, Some("MANIFEST_INVALID")) => Self::InvalidManifest,
+            (501 | 505, _) => Self::Unexpected,
+            (408 | 409 | 425 | 500..=599, _) => Self::Unavailable,
+            _ => Self::Unexpected,
+        }
+    }
+
+    /// The class. `retry_after` is what the registry asked for.
+    #[must_use]
+    pub const fn class(self, retry_after: Option<Duration>) -> ErrorClass {
+        match self {
+            Self::Unavailable | Self::ReadOnly | Self::ManifestBlobUnknown => ErrorClass::BACKOFF,
+            Self::Throttled => ErrorClass::Transient(Retry::Throttled { after: retry_after }),
+            Self::ScanPending => ErrorClass::Transient(Retry::ScanPending),
+            Self::Unauthorized
+            | Self::Forbidden
+            | Self::Quota
+            | Self::Immutable
+            | Self::InvalidManifest
+            | Self::TooLarge
+            | Self::NotFound
+            | Self::Unexpected => ErrorClass::Permanent,
+        }
+    }
+
+    /// Whether asking again within seconds can help.
+    #[must_use]
+    pub const fn is_retried_in_place(self) -> bool {
+        matches!(self, Self::Unavailable | Self::ReadOnly | Self::Throttled)
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Unavailable => "the registry is out of order for now",
+            Self::ReadOnly => "the registry is read-only for now",
+            Self::Throttled => "too many requests for now",
+            Self::ScanPending => "the project's policy holds the image back until it is scanned or signed",
+            Self::Unauthorized => {
+                "the login is not accepted: check its name, password and expiry, that the project exists, and its \
+                 right to pull and push"
+            }
+            Self::Forbidden => {
+                "the login lacks this right: it needs pull on the source and pull and push on the target"
+            }
+            Self::Quota => "the project's storage quota is used up: raise it or delete artifacts",
+            Self::Immutable => "the tag may not be changed: take it out of the project's immutability rules",
+            Self::InvalidManifest => "the registry does not accept this manifest",
+            Self::TooLarge => "the body is too large: look at the limits of the registry and of the proxies before it",
+            Self::NotFound => "it is not there",
+            Self::ManifestBlobUnknown => "a blob of the manifest is not in the registry",
+            Self::Unexpected => "that is no answer to this request: is this a registry?",
+        }
+    }
+}
+
+fn is_quota(words: &str) -> bool {
+    words.contains("quota") || words.contains("will exceed") || words.contains("storage limit")
+}
+
+/// An answer that says no.
+#[derive(Debug)]
+pub struct Refused {
+    /// What was being done.
+    pub action: Action,
+    /// The HTTP status.
+    pub status: u16,
+    /// What it means.
+    pub refusal: Refusal,
+    /// The registry's own error code.
+    pub code: Option<OciErrorCode>,
+    /// The registry's own words: at most 300 characters, control characters escaped.
+    pub words: String,
+    /// What its Retry-After header asked for.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refused {
+    /// Reads an answer that says no. `body` is the beginning of its body.
+    pub(crate) fn new(action: Action, status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
+        let (code, words) = read_envelope(body);
+        let refusal = Refusal::of(status, code.as_ref(), &words);
+        Self { action, status, refusal, code, words: bounded(&words), retry_after }
+    }
+
+    /// The error, by what was not there.
+    pub(crate) fn into_error(self) -> RegistryError {
+        let refused = Box::new(self);
+        match refused.refusal {
+            Refusal::ManifestBlobUnknown => RegistryError::ManifestBlobUnknown(refused),
+            Refusal::NotFound if refused.action.what.starts_with("manifest") => {
+                RegistryError::ManifestNotFound(refused)
+            }
+            Refusal::NotFound if refused.action.what.starts_with("blob") => RegistryError::BlobNotFound(refused),
+            _ => RegistryError::Refused(refused),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: status {}", self.action, self.status)?;
+        if let Some(code) = &self.code {
+            write!(f, " {}", bounded(&code_name(code)))?;
+        }
+        write!(f, ", {}", self.refusal.hint())?;
+        if self.words.is_empty() { Ok(()) } else { write!(f, " (the registry says: {})", self.words) }
+    }
+}
+
+/// The first error's code, and all errors' words. A body that is no envelope gives its first characters, unless it
+/// is a page.
+fn read_envelope(body: &[u8]) -> (Option<OciErrorCode>, String) {
+    let Ok(envelope) = serde_json::from_slice::<OciEnvelope>(body) else {
+        let text = String::from_utf8_lossy(body);
+        let text = text.trim();
+        return (None, if text.starts_with(['<', '{']) { String::new() } else { text.to_owned() });
+    };
+    let words = envelope.errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; ");
+    (envelope.errors.into_iter().next().map(|error| error.code), words)
+}
+
+/// The code as the wire writes it.
+fn code_name(code: &OciErrorCode) -> String {
+    match serde_json::to_value(code) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
+/// `text` on one line of bounded length.
+pub(crate) fn bounded(text: &str) -> String {
+    let line = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let mut out: String = text.chars().take(MAX_WORDS).map(line).collect();
+    if text.chars().nth(MAX_WORDS).is_some() {
+        out.push('…');
+    }
+    out
+}
