@@ -11,6 +11,9 @@ pub const RULE: &str = "io.accel.rule";
 /// Annotation: format and version, like `estargz/1`.
 pub const FORMAT: &str = "io.accel.format";
 
+/// Annotation of a layer's descriptor: format, version and the hash of the options it was made with.
+pub const LAYER: &str = "io.accel.layer";
+
 /// Annotations that acceld's results carry.
 const ACCELD: [&str; 2] =
     ["containerd.io/snapshot/nydus-source-digest", "io.goharbor.artifact.v1alpha1.acceleration.source.digest"];

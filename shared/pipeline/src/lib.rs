@@ -1,1 +1,32 @@
-//! Pulls, converts and pushes one image.
+//! Start here: [`convert_image`] pulls an image, converts its layers and pushes the result; [`move_tag`] makes it
+//! visible. Bytes flow one way, from the source's registry to the target's, and are never whole anywhere.
+//!
+//! Per layer: `pull` downloads into a bounded bridge; on a blocking thread `accel-stream` decompresses and walks the
+//! tar, a driver cuts chunks, the process-wide pool compresses them; `push` uploads what comes out in order.
+
+mod image;
+
+mod source;
+
+mod plan;
+
+mod layer;
+mod pull;
+mod push;
+mod reuse;
+
+mod assemble;
+mod publish;
+mod tag;
+
+mod drivers;
+mod engine;
+mod error;
+mod watch;
+
+pub use engine::Engine;
+pub use error::ConvertError;
+pub use image::{ConvertedImage, Job, Outcome, convert_image};
+pub use layer::LayerReport;
+pub use tag::{Tagged, move_tag};
+pub use watch::{Event, LayerEnd, Observer, Stop, StopReason, StopSignal, Tally};

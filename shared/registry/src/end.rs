@@ -155,6 +155,20 @@ impl End {
         }
     }
 
+    /// The registry's host, or the layout's path.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Registry(repository) => repository.host(),
+        }
+    }
+
+    /// Whether both are the same repository.
+    #[must_use]
+    pub fn same_repository(&self, other: &Self) -> bool {
+        self.same_registry(other) && self.repository() == other.repository()
+    }
+
     /// The repository's name.
     #[must_use]
     pub fn repository(&self) -> &str {

@@ -1,0 +1,112 @@
+//! The sink: where a front writes bytes, chunks and records.
+
+use crossbeam_channel::Sender;
+
+use crate::DriverError;
+use crate::layer::Passed;
+use crate::pool::Pool;
+use crate::unit::{Codec, UNIT_BYTES, Unit};
+
+/// Where a chunk goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Into a member of its own.
+    NewMember,
+    /// Into the open member, if the unit has room.
+    SameMember,
+}
+
+/// Collects what a front writes into units and hands them to the pool. `R` is the driver's record.
+pub struct Sink<R> {
+    pool: Pool,
+    codec: Codec,
+    batches: Sender<Passed<R>>,
+    unit: Option<Unit>,
+    records: Vec<R>,
+}
+
+impl<R> Sink<R> {
+    pub(crate) const fn new(pool: Pool, codec: Codec, batches: Sender<Passed<R>>) -> Self {
+        Self { pool, codec, batches, unit: None, records: Vec::new() }
+    }
+
+    /// Writes bytes that belong to no chunk: headers and padding. They go into the open member.
+    ///
+    /// # Errors
+    /// [`DriverError::Output`] if the back has stopped.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), DriverError> {
+        while !bytes.is_empty() {
+            let unit = self.unit_with_room(1)?;
+            if unit.member_bytes().is_none() {
+                unit.begin_member();
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(unit.room()));
+            unit.write(now);
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Writes a chunk of `len` bytes (1 to [`UNIT_BYTES`]) that `fill` puts into the given buffer. Returns the
+    /// chunk's index in its unit, by which the back finds it.
+    ///
+    /// # Errors
+    /// Those of `fill`, and [`DriverError::Output`] if the back has stopped.
+    pub fn chunk(
+        &mut self,
+        len: usize,
+        cut: Cut,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), DriverError>,
+    ) -> Result<usize, DriverError> {
+        debug_assert!((1..=UNIT_BYTES).contains(&len), "a chunk fits into a unit");
+        let unit = self.unit_with_room(len)?;
+        if cut == Cut::NewMember || unit.member_bytes().is_none() {
+            unit.begin_member();
+        }
+        unit.chunk(len, fill)
+    }
+
+    /// How many bytes the open member has so far.
+    #[must_use]
+    pub fn member_bytes(&self) -> usize {
+        self.unit.as_ref().and_then(Unit::member_bytes).unwrap_or(0)
+    }
+
+    /// The bytes of the chunk just written: for digests that span chunks.
+    #[must_use]
+    pub fn last_chunk(&self) -> &[u8] {
+        self.unit.as_ref().map_or(&[], Unit::last_chunk)
+    }
+
+    /// Adds a record. The back gets it together with the unit of the chunk just written.
+    pub fn record(&mut self, record: R) {
+        self.records.push(record);
+    }
+
+    /// Hands over what is left and says that this was all.
+    pub(crate) fn finish(mut self) -> Result<(), DriverError> {
+        if self.unit.is_some() || !self.records.is_empty() {
+            self.hand_over()?;
+        }
+        self.pass(Passed::End)
+    }
+
+    /// The open unit if it has room for `len` bytes more, a new one otherwise.
+    fn unit_with_room(&mut self, len: usize) -> Result<&mut Unit, DriverError> {
+        if self.unit.as_ref().is_some_and(|unit| unit.room() < len) {
+            self.hand_over()?;
+        }
+        Ok(self.unit.get_or_insert_with(|| self.pool.take()))
+    }
+
+    fn hand_over(&mut self) -> Result<(), DriverError> {
+        let unit = self.unit.take().unwrap_or_else(|| self.pool.take());
+        let pending = self.pool.compress(unit, self.codec);
+        let records = std::mem::take(&mut self.records);
+        self.pass(Passed::Batch { records, pending })
+    }
+
+    fn pass(&self, passed: Passed<R>) -> Result<(), DriverError> {
+        self.batches.send(passed).map_err(|_| DriverError::Output(std::io::ErrorKind::BrokenPipe.into()))
+    }
+}

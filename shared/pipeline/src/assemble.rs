@@ -1,0 +1,104 @@
+//! Assemble: configuration, manifest and index of the target. Pure.
+
+use std::collections::HashMap;
+
+use accel_domain::Marker;
+use accel_image::{Annotations, Descriptor, Digest, Index, Manifest, media_type};
+use bytes::Bytes;
+
+use crate::layer::LayerReport;
+use crate::source::{Attestation, SourceImage};
+
+/// Annotations that speak of how the source's layer was chunked: none of them holds for another blob.
+const CHUNKING: [&str; 3] =
+    ["containerd.io/snapshot/stargz/", "io.containers.zstd-chunked.", "io.github.containers.zstd-chunked."];
+
+/// A document that is to be put.
+#[derive(Debug, Clone)]
+pub(crate) struct Assembled {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) bytes: Bytes,
+}
+
+/// One platform's target image.
+#[derive(Debug, Clone)]
+pub(crate) struct AssembledImage {
+    pub(crate) config: Assembled,
+    pub(crate) manifest: Assembled,
+    /// Configuration and layers, in bytes: source, target.
+    pub(crate) sizes: (u64, u64),
+}
+
+/// The target of one image. `subject` is the source's manifest where the target is to refer to it.
+pub(crate) fn image(
+    source: &SourceImage,
+    layers: &HashMap<Digest, LayerReport>,
+    marker: &Marker,
+    subject: Option<Descriptor>,
+) -> AssembledImage {
+    let finished: Vec<&LayerReport> = source.manifest.layers.iter().map(|layer| &layers[&layer.digest]).collect();
+    let mut config = source.config.clone();
+    config.set_diff_ids(finished.iter().map(|layer| layer.diff_id).collect());
+    let config = document(media_type::OCI_CONFIG, config.to_bytes());
+
+    let mut manifest = Manifest { media_type: media_type::OCI_MANIFEST.to_owned(), subject, ..source.manifest.clone() };
+    manifest.config = Descriptor { annotations: manifest.config.annotations, ..config.descriptor.clone() };
+    manifest.layers =
+        source.manifest.layers.iter().zip(&finished).map(|(layer, done)| target_layer(layer, done)).collect();
+    marker.write(&mut manifest.annotations);
+
+    let sizes = (sizes_of(&source.manifest), sizes_of(&manifest));
+    let manifest = document(media_type::OCI_MANIFEST, manifest.to_bytes());
+    AssembledImage { config, manifest, sizes }
+}
+
+/// The target of an index: the converted manifests in the source's order, then the attestations that are carried.
+pub(crate) fn index(
+    source: &Index,
+    images: &[(&SourceImage, &AssembledImage)],
+    attestations: &[Attestation],
+    marker: &Marker,
+    subject: Option<Descriptor>,
+) -> Assembled {
+    let converted: HashMap<Digest, &Descriptor> =
+        images.iter().map(|(source, image)| (source.descriptor.digest, &image.manifest.descriptor)).collect();
+    let mut manifests = Vec::new();
+    for (source, image) in images {
+        let entry = source.entry.clone().unwrap_or_else(|| source.descriptor.clone());
+        let Descriptor { digest, size, media_type, .. } = image.manifest.descriptor.clone();
+        manifests.push(Descriptor { digest, size, media_type, ..entry });
+    }
+    manifests.extend(attestations.iter().filter_map(|attestation| carried(&attestation.entry, &converted)));
+    let mut index = Index { media_type: media_type::OCI_INDEX.to_owned(), manifests, subject, ..source.clone() };
+    marker.write(&mut index.annotations);
+    document(media_type::OCI_INDEX, index.to_bytes())
+}
+
+/// An attestation's entry with its reference corrected; `None` if it attests an image that is not in the target.
+fn carried(entry: &Descriptor, converted: &HashMap<Digest, &Descriptor>) -> Option<Descriptor> {
+    const REFERENCE: &str = "vnd.docker.reference.digest";
+    let attested: Digest = entry.annotations.get(REFERENCE)?.parse().ok()?;
+    let target = converted.get(&attested)?;
+    let mut entry = entry.clone();
+    entry.annotations.insert(REFERENCE.to_owned(), target.digest.to_string());
+    Some(entry)
+}
+
+/// The layer as the target's manifest names it: annotations of the source that still hold, then ours.
+fn target_layer(source: &Descriptor, done: &LayerReport) -> Descriptor {
+    let mut target = done.target.clone();
+    let converted = target.digest != source.digest;
+    let holds = |key: &str| !converted || !CHUNKING.iter().any(|prefix| key.starts_with(prefix));
+    let mut annotations: Annotations = source.annotations.clone();
+    annotations.retain(|key, _| holds(key));
+    annotations.append(&mut target.annotations);
+    Descriptor { annotations, ..target }
+}
+
+fn sizes_of(manifest: &Manifest) -> u64 {
+    manifest.config.size + manifest.layers.iter().map(|layer| layer.size).sum::<u64>()
+}
+
+fn document(media_type: &str, bytes: Vec<u8>) -> Assembled {
+    Assembled { descriptor: Descriptor::of(media_type, &bytes), bytes: bytes.into() }
+}

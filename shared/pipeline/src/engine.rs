@@ -1,0 +1,28 @@
+//! What all conversions of a process share: compression threads, memory, limits.
+
+use std::sync::Arc;
+
+use accel_driver::Pool;
+use accel_stream::Limits;
+use tokio::sync::Semaphore;
+
+/// Shared by all conversions of a process. Cheap to clone.
+///
+/// Memory: the pool's units, and for each open layer two upload bodies of 4 MiB. Layers open at a time are as many as
+/// compression threads, at least two.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) pool: Pool,
+    pub(crate) limits: Limits,
+    pub(crate) open_layers: Arc<Semaphore>,
+}
+
+impl Engine {
+    /// An engine with `threads` compression threads.
+    #[must_use]
+    pub fn new(threads: usize, limits: Limits) -> Self {
+        let pool = Pool::new(threads);
+        let open_layers = Arc::new(Semaphore::new(pool.threads().max(2)));
+        Self { pool, limits, open_layers }
+    }
+}

@@ -1,0 +1,91 @@
+//! Why an image was not converted.
+
+use accel_domain::ErrorClass;
+use accel_driver::DriverError;
+use accel_image::{Digest, DocumentError};
+use accel_registry::RegistryError;
+use accel_tasks::StoreError;
+
+use crate::watch::StopReason;
+
+/// Why an image was not converted. The tag has not moved.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// A registry or layout failed or refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A layer could not be read or converted.
+    #[error("layer {layer}: {source}")]
+    Layer {
+        /// The source layer.
+        layer: Digest,
+        /// Why.
+        source: DriverError,
+    },
+    /// A layer is not what its image says.
+    #[error("layer {layer}: its {what} is {found}, the image says {expected}")]
+    Mismatch {
+        /// The source layer.
+        layer: Digest,
+        /// `digest`, `diff id` or `size`.
+        what: &'static str,
+        /// What the image says.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A configuration cannot be read.
+    #[error("configuration {digest}: {source}")]
+    Config {
+        /// The configuration.
+        digest: Digest,
+        /// Why.
+        source: DocumentError,
+    },
+    /// The image is put together in a way that cannot be converted.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The target tag holds something that is not ours to replace.
+    #[error(
+        "{target} exists and was not made from this source: remove it, choose another target, or set `adopt: true` to replace it"
+    )]
+    NotOurs {
+        /// The target.
+        target: String,
+    },
+    /// A blob that the registry has had was gone when the manifest was put, twice.
+    #[error("the registry lost blobs of {target} while it was pushed")]
+    BlobsLost {
+        /// The target.
+        target: String,
+    },
+    /// Layer records could not be read or written.
+    #[error(transparent)]
+    Records(#[from] StoreError),
+    /// Somebody wants the conversion to stop.
+    #[error("stopped: {0}")]
+    Stopped(StopReason),
+    /// A thread of the conversion panicked.
+    #[error("an internal error ended the conversion of layer {0}")]
+    Panicked(Digest),
+}
+
+impl ConvertError {
+    /// What the error means for the task.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Registry(error) => error.class(),
+            Self::Layer { source, .. } => source.class(),
+            Self::Records(error) => error.class(),
+            Self::BlobsLost { .. } => ErrorClass::BACKOFF,
+            Self::Stopped(StopReason::Deadline | StopReason::Shutdown) => ErrorClass::Interrupted,
+            Self::Mismatch { .. }
+            | Self::Config { .. }
+            | Self::Unsupported(_)
+            | Self::NotOurs { .. }
+            | Self::Stopped(StopReason::Cancelled | StopReason::LeaseLost)
+            | Self::Panicked(_) => ErrorClass::Permanent,
+        }
+    }
+}

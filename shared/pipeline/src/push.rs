@@ -1,0 +1,136 @@
+//! Push: the converted blob, from the driver's thread into a chunked upload.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use accel_driver::Output;
+use accel_image::Digest;
+use accel_registry::{End, RegistryError, Upload};
+use bytes::{Bytes, BytesMut};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::watch::{Event, Observer};
+
+/// The size of one PATCH.
+const BODY_BYTES: usize = 4 << 20;
+/// Bodies of one layer that exist at a time: one that fills, one that is sent.
+const BODIES: usize = 2;
+
+/// What goes from the driver's thread to the upload.
+enum Piece {
+    Body(Bytes, OwnedSemaphorePermit),
+    Restart,
+    End,
+}
+
+/// The driver's side: gathers what it writes into bodies.
+pub(crate) struct Bodies {
+    handle: Handle,
+    permits: Arc<Semaphore>,
+    pieces: mpsc::Sender<Piece>,
+    body: Option<(BytesMut, OwnedSemaphorePermit)>,
+}
+
+/// The other side: receives the bodies.
+pub(crate) struct Uploading(mpsc::Receiver<Piece>);
+
+/// The two sides of a layer's upload.
+pub(crate) fn upload() -> (Bodies, Uploading) {
+    let (pieces, received) = mpsc::channel(BODIES);
+    let permits = Arc::new(Semaphore::new(BODIES));
+    (Bodies { handle: Handle::current(), permits, pieces, body: None }, Uploading(received))
+}
+
+impl Bodies {
+    /// Nothing more comes: the blob is whole.
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        self.flush()?;
+        self.pass(Piece::End)
+    }
+
+    fn pass(&self, piece: Piece) -> io::Result<()> {
+        self.pieces.blocking_send(piece).map_err(|_| closed())
+    }
+
+    /// The body that fills.
+    fn body(&mut self) -> io::Result<&mut BytesMut> {
+        if self.body.is_none() {
+            let permit = self.handle.block_on(Arc::clone(&self.permits).acquire_owned()).map_err(|_| closed())?;
+            self.body = Some((BytesMut::with_capacity(BODY_BYTES), permit));
+        }
+        self.body.as_mut().map(|(body, _)| body).ok_or_else(closed)
+    }
+}
+
+fn closed() -> io::Error {
+    io::ErrorKind::BrokenPipe.into()
+}
+
+impl Write for Bodies {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let body = self.body()?;
+        let now = bytes.len().min(BODY_BYTES - body.len());
+        body.extend_from_slice(&bytes[..now]);
+        if body.len() == BODY_BYTES {
+            self.flush()?;
+        }
+        Ok(now)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.body.take() {
+            Some((body, permit)) => self.pass(Piece::Body(body.freeze(), permit)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Output for Bodies {
+    fn restart(&mut self) -> io::Result<()> {
+        self.body = None;
+        self.pass(Piece::Restart)
+    }
+}
+
+impl Uploading {
+    /// Uploads what the driver writes. `None` if the driver stopped before the blob was whole: the upload is
+    /// cancelled then. A whole one is not closed: that waits until the source has proved right.
+    ///
+    /// # Errors
+    /// Those of the target's registry.
+    pub(crate) async fn run(
+        mut self,
+        end: &End,
+        layer: Digest,
+        watch: &dyn Observer,
+    ) -> Result<Option<Upload>, RegistryError> {
+        let mut upload = None;
+        while let Some(piece) = self.0.recv().await {
+            match piece {
+                Piece::Body(body, permit) => {
+                    let mut current = match upload.take() {
+                        Some(upload) => upload,
+                        None => end.start_upload().await?,
+                    };
+                    let bytes = body.len() as u64;
+                    current.write(body).await?;
+                    drop(permit);
+                    watch.event(&Event::LayerWritten { layer, bytes });
+                    upload = Some(current);
+                }
+                Piece::Restart => cancel(upload.take()).await,
+                Piece::End => return Ok(upload),
+            }
+        }
+        cancel(upload).await;
+        Ok(None)
+    }
+}
+
+/// Frees what the registry keeps of an upload that nobody will finish.
+pub(crate) async fn cancel(upload: Option<Upload>) {
+    if let Some(upload) = upload {
+        upload.cancel().await;
+    }
+}

@@ -1,0 +1,129 @@
+//! Pull: the documents of the source image, down to each platform's configuration.
+
+use accel_domain::{Attestations, Output};
+use accel_image::{Descriptor, Document, ImageConfig, Index, Manifest, RawDocument, media_type};
+use accel_registry::End;
+
+use crate::error::ConvertError;
+
+/// No honest configuration is larger.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
+/// A source image with everything that is converted of it.
+pub(crate) struct Source {
+    /// What stands under the tag.
+    pub(crate) top: RawDocument,
+    /// The images to convert: one, or those of an index.
+    pub(crate) images: Vec<SourceImage>,
+    /// The attestations to carry.
+    pub(crate) attestations: Vec<Attestation>,
+}
+
+/// One platform's image.
+pub(crate) struct SourceImage {
+    /// The entry of the index that names it, if it stands in one.
+    pub(crate) entry: Option<Descriptor>,
+    /// A descriptor of the manifest.
+    pub(crate) descriptor: Descriptor,
+    pub(crate) manifest: Manifest,
+    pub(crate) config: ImageConfig,
+}
+
+/// An attestation of one of the images.
+pub(crate) struct Attestation {
+    pub(crate) entry: Descriptor,
+    pub(crate) manifest: Manifest,
+    pub(crate) raw: RawDocument,
+}
+
+/// What a tag turned out to hold.
+pub(crate) enum Fetched {
+    Image(Box<Source>),
+    /// A chart, a signature, a model: no container image.
+    NotAnImage(String),
+}
+
+/// Fetches what `output` wants of the image under `top`.
+///
+/// # Errors
+/// Those of the registry; an image that cannot be converted.
+pub(crate) async fn fetch(end: &End, top: RawDocument, output: &Output) -> Result<Fetched, ConvertError> {
+    match top.document.clone() {
+        Document::Manifest(manifest) if !media_type::is_image_config(&manifest.config.media_type) => {
+            Ok(Fetched::NotAnImage(manifest.config.media_type))
+        }
+        Document::Manifest(manifest) => {
+            let image = fetch_image(end, None, top.descriptor(), manifest).await?;
+            check_platform(&image, output)?;
+            Ok(Fetched::Image(Box::new(Source { top, images: vec![image], attestations: Vec::new() })))
+        }
+        Document::Index(index) => fetch_index(end, top, index, output).await,
+    }
+}
+
+async fn fetch_index(end: &End, top: RawDocument, index: Index, output: &Output) -> Result<Fetched, ConvertError> {
+    let (mut images, mut attestations) = (Vec::new(), Vec::new());
+    for entry in index.manifests {
+        let attests = entry.is_attestation();
+        if attests && output.attestations == Attestations::Drop || !attests && !wanted(&entry, output) {
+            continue;
+        }
+        let raw = end.get_manifest(&entry.digest.to_string()).await?;
+        let Document::Manifest(manifest) = raw.document.clone() else {
+            return Err(ConvertError::Unsupported(format!(
+                "the index holds another index ({}), which no runtime pulls",
+                entry.digest
+            )));
+        };
+        if attests {
+            attestations.push(Attestation { entry, manifest, raw });
+        } else if media_type::is_image_config(&manifest.config.media_type) {
+            images.push(fetch_image(end, Some(entry), raw.descriptor(), manifest).await?);
+        }
+    }
+    if images.is_empty() {
+        let wanted: Vec<_> = output.platforms.iter().map(ToString::to_string).collect();
+        let what = if wanted.is_empty() { "any platform".to_owned() } else { wanted.join(", ") };
+        return Err(ConvertError::Unsupported(format!("the index has no image for {what}")));
+    }
+    Ok(Fetched::Image(Box::new(Source { top, images, attestations })))
+}
+
+/// Whether the rule selects the entry's platform; an entry without one is an image for any.
+fn wanted(entry: &Descriptor, output: &Output) -> bool {
+    let Some(platform) = &entry.platform else { return true };
+    output.platforms.is_empty() || output.platforms.iter().any(|wanted| platform.matches(wanted))
+}
+
+fn check_platform(image: &SourceImage, output: &Output) -> Result<(), ConvertError> {
+    let platform = image.config.platform();
+    if output.platforms.is_empty() || output.platforms.iter().any(|wanted| platform.matches(wanted)) {
+        return Ok(());
+    }
+    let wanted: Vec<_> = output.platforms.iter().map(ToString::to_string).collect();
+    Err(ConvertError::Unsupported(format!("the image is for {platform}, the rule wants {}", wanted.join(", "))))
+}
+
+async fn fetch_image(
+    end: &End,
+    entry: Option<Descriptor>,
+    descriptor: Descriptor,
+    manifest: Manifest,
+) -> Result<SourceImage, ConvertError> {
+    let bytes = end.get_small_blob(&manifest.config, MAX_CONFIG_BYTES).await?;
+    let digest = manifest.config.digest;
+    let config = ImageConfig::parse(&bytes).map_err(|source| ConvertError::Config { digest, source })?;
+    let (layers, diff_ids) = (manifest.layers.len(), config.diff_ids().len());
+    if layers != diff_ids {
+        return Err(ConvertError::Unsupported(format!(
+            "the image has {layers} layers but {diff_ids} diff ids: its manifest and its configuration do not belong together"
+        )));
+    }
+    if let Some(layer) = manifest.layers.iter().find(|layer| !media_type::is_layer(&layer.media_type)) {
+        return Err(ConvertError::Unsupported(format!(
+            "layer {} has the unknown media type `{}`",
+            layer.digest, layer.media_type
+        )));
+    }
+    Ok(SourceImage { entry, descriptor, manifest, config })
+}
