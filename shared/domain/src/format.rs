@@ -73,7 +73,7 @@ impl std::str::FromStr for Format {
 pub struct UnknownFormat(String);
 
 /// A format with its options.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "format", rename_all = "lowercase")]
 pub enum FormatOptions {
     /// eStargz.

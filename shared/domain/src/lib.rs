@@ -3,11 +3,15 @@
 mod class;
 mod size;
 
+pub mod secret;
+
 pub mod event;
 pub mod format;
 pub mod marker;
 pub mod rule;
 pub mod target;
+
+pub mod config;
 
 pub mod task;
 
@@ -16,6 +20,7 @@ pub use event::{Event, EventKind, Resource};
 pub use format::{EstargzOptions, Format, FormatOptions};
 pub use marker::Marker;
 pub use rule::{Attestations, Output};
+pub use secret::{Secret, SecretRef};
 pub use size::ByteSize;
 pub use target::TargetTemplate;
 pub use task::{Task, TaskId};

@@ -1,0 +1,139 @@
+//! The sections `server` and `tasks`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Period;
+use crate::secret::SecretRef;
+use crate::{ByteSize, task::RetryPolicy};
+
+/// The process. `admin_auth`, `webhook_body` and `log` hold everywhere, the rest is for `accelctl serve`.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address and port to listen on.
+    #[schemars(with = "String", example = "0.0.0.0:2077")]
+    pub listen: SocketAddr,
+    /// Directory of the embedded store.
+    pub state: PathBuf,
+    /// How many images are converted at once.
+    #[schemars(range(min = 1, max = 256))]
+    pub workers: u16,
+    /// How many threads compress. By default as many as the machine has cores.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<u16>,
+    /// The value of the `Authorization` header that sees, retries and cancels all tasks, and whose events are
+    /// accepted for every registry.
+    #[schemars(example = "${env:ADMIN_AUTH}")]
+    pub admin_auth: Option<SecretRef>,
+    /// The largest webhook body that is read.
+    pub webhook_body: ByteSize,
+    /// Serves HTTPS instead of HTTP.
+    pub tls: Option<Tls>,
+    /// After SIGTERM or SIGINT, how long running conversions may finish before they are handed back.
+    pub shutdown_grace: Period,
+    /// What is logged, to standard error.
+    pub log: Log,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 2077)),
+            state: PathBuf::from("./accel-state"),
+            workers: 2,
+            threads: None,
+            admin_auth: None,
+            webhook_body: ByteSize(1 << 20),
+            tls: None,
+            shutdown_grace: Period(Duration::from_secs(30)),
+            log: Log::default(),
+        }
+    }
+}
+
+/// The certificate of `accelctl serve`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate and the chain above it.
+    #[schemars(example = "/etc/accel/tls.crt")]
+    pub cert_file: PathBuf,
+    /// PEM file with the private key.
+    #[schemars(example = "/etc/accel/tls.key")]
+    pub key_file: PathBuf,
+}
+
+/// What is logged, to standard error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `text` for people, `json` for machines.
+    pub format: LogFormat,
+    /// The least important level that is logged.
+    pub level: LogLevel,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The least important level that is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// What may need one.
+    Warn,
+    /// One line a request and a conversion.
+    #[default]
+    Info,
+    /// Single steps.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The name in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How long tasks are tried and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tasks {
+    /// How often a task is tried before it fails. The waits between are 15 seconds, 1, 5 and then 15 minutes.
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: u32,
+    /// How long finished tasks stay in the list.
+    pub retention: Period,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        let policy = RetryPolicy::default();
+        Self { attempts: policy.attempts, retention: Period(policy.retention) }
+    }
+}

@@ -1,0 +1,356 @@
+//! The whole of reading: what a good file gives, and every fault with its place.
+
+use std::time::Duration;
+
+use accel_image::Reference;
+
+use super::*;
+use crate::{Format, FormatOptions};
+
+const GOOD: &str = include_str!("../../tests/good.yaml");
+
+fn good() -> Config {
+    parse(GOOD, "good.yaml").unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn image(text: &str) -> Reference {
+    text.parse().unwrap()
+}
+
+#[test]
+fn reads_every_key_of_a_good_file() {
+    let config = good();
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:2077");
+    assert_eq!(config.server.threads, Some(4));
+    assert_eq!(config.server.shutdown_grace.0, Duration::from_secs(45));
+    assert_eq!(config.server.log, Log { format: LogFormat::Json, level: LogLevel::Debug });
+    assert_eq!((config.retry_policy().attempts, config.retry_policy().retention.as_secs()), (3, 172_800));
+    let harbor = config.transport("harbor.example.com").unwrap();
+    assert_eq!(harbor.limits, LayerLimits { entries: 5_000, ratio: 200, ..LayerLimits::default() });
+    assert_eq!(harbor.token_realms, ["auth.example.com"]);
+    let entry = &config.rules[0].convert[0];
+    let FormatOptions::Estargz(options) = &entry.options;
+    assert_eq!((options.level, options.chunk_size.0), (6, 2 << 20));
+    assert_eq!(options.prefetch, ["/usr/sbin/nginx"]);
+    assert_eq!(config.rules[0].platforms.len(), 2);
+    assert!(entry.delete && entry.subject == Some(true) && !entry.adopt);
+    assert_eq!(config.rules[1].convert[0].target.as_str(), "{repository}:{tag}-esgz");
+    assert_eq!(config.rules[2].convert[0].target.as_str(), "{repository}:{tag}");
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    for text in ["", "# nothing\n", "{}"] {
+        let config = parse(text, "empty").unwrap();
+        assert_eq!(config, Config::default());
+        assert!(config.required_rules().unwrap_err().to_string().contains("format: estargz"));
+    }
+}
+
+#[test]
+fn finds_hosts_logins_and_rules() {
+    let config = good();
+    let rows = [
+        ("harbor.example.com", Some("harbor.example.com")),
+        ("HARBOR.example.com", Some("harbor.example.com")),
+        ("harbor-core", Some("harbor.example.com")),
+        ("registry-1.docker.io", Some("docker.io")),
+        ("other.example.com", None),
+    ];
+    for (name, expected) in rows {
+        assert_eq!(config.host_of(name), expected, "{name}");
+    }
+    let login = |repository| config.login_for("harbor.example.com", repository).unwrap().0;
+    assert_eq!((login("library/nginx"), login("team/app")), ("robot$accel", "robot$team"));
+    assert_eq!(config.operator_for("harbor.example.com", "library/nginx"), Some("accel"));
+    assert_eq!(config.operator_for("harbor.example.com", "team/app"), Some("robot$team"));
+    assert!(config.transport("ghcr.io").is_some() && config.transport("quay.io").is_none());
+    let numbers = |text| config.rules_for(&image(text)).map(|(at, _)| at).collect::<Vec<_>>();
+    assert_eq!(numbers("harbor.example.com/library/nginx:1"), [0]);
+    assert_eq!(numbers("harbor.example.com/library/nginx:1-dev"), [0; 0]);
+    assert_eq!(numbers("harbor.example.com/team/app:1"), [1]);
+}
+
+#[test]
+fn knows_what_each_webhook_secret_speaks_for() {
+    let config = good();
+    let secrets = config.webhook_secrets();
+    let shown: Vec<_> = secrets.iter().map(|s| (s.value.to_string(), s.host, s.projects.clone())).collect();
+    let host = "harbor.example.com";
+    let expected = [
+        ("${env:WEBHOOK_AUTH}".to_owned(), host, vec![]),
+        ("***${file:/run/secrets/hook}".to_owned(), host, vec!["library"]),
+        ("${ssm:/accel/team}".to_owned(), host, vec!["team"]),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(secrets[2].key, "registries.\"harbor.example.com/team\".webhook_auth[0].value");
+    assert!(config.literal_secrets().is_empty());
+    let warnings = config.warnings();
+    assert!(warnings.len() == 3 && warnings[0].contains("docker.io"), "{warnings:?}");
+}
+
+#[test]
+fn outputs_have_the_defaults_of_their_format() {
+    let config = good();
+    let (entry, output) = config.rules[1].outputs().next().unwrap();
+    assert_eq!(output.options, Format::Estargz.default_options());
+    assert!(!output.subject && entry.target.as_str().ends_with("-esgz"));
+    assert!(config.rules[0].outputs().next().unwrap().1.subject);
+}
+
+/// A file with a registry and a rule, and `text` at its end.
+fn with_rule(rule: &str) -> String {
+    format!("registries: {{ h.example: {{}}, m.example: {{}} }}\nrules:\n{rule}\n")
+}
+
+fn with_registry(host: &str, keys: &str) -> String {
+    format!("registries:\n  {host}: {{ {keys} }}\n")
+}
+
+/// (file, line, key, part of the message): each file has this one fault only.
+fn check_rows(rows: &[(&str, usize, &str, &str)]) {
+    for (text, line, key, message) in rows {
+        let errors = parse(text, "accel.yaml").expect_err(text);
+        let [fault] = errors.faults() else { panic!("{text}\n{errors}") };
+        assert_eq!((fault.line, fault.key.as_str()), (*line, *key), "{text}\n{errors}");
+        assert!(fault.message.contains(message), "{text}\n{errors}");
+    }
+}
+
+#[test]
+fn names_faults_of_form() {
+    check_rows(&[
+        ("sever: {}", 1, "sever", "did you mean `server`"),
+        ("server:\n  lisen: 127.0.0.1:1", 2, "server.lisen", "did you mean `listen`"),
+        ("zzzzzzzz: 1", 1, "zzzzzzzz", "here can stand server, tasks, registries, rules"),
+        ("server:\n  workers: 1\n  workers: 2", 3, "server.workers", "twice, first in line 2"),
+        ("server: []", 1, "server", "must be a map of keys, not a list"),
+        ("rules: {}", 1, "rules", "must be a list, not a map"),
+        ("server:\n  state:\n    - a", 2, "server.state", "must be a single value, not a list"),
+        ("server:\n  workers:", 2, "server.workers", "has no value"),
+        ("- a", 1, "", "must be a map of keys"),
+        ("server: { workers: two }", 1, "server.workers", "`two` is not a whole number"),
+        ("server: { workers: \"2\" }", 1, "server.workers", "without quotes"),
+        ("server: { workers: -1 }", 1, "server.workers", "-1 is out of range"),
+        ("server: { workers: 0 }", 1, "server.workers", "0 is not between 1 and 256"),
+        ("server: { threads: 5000 }", 1, "server.threads", "5000 is not between 1 and 1024"),
+        ("server: { listen: localhost }", 1, "server.listen", "not an address with a port"),
+        ("server: { webhook_body: 1XB }", 1, "server.webhook_body", "is not a size"),
+        ("server: { webhook_body: 1GiB }", 1, "server.webhook_body", "between 1KiB and 64MiB"),
+        ("server: { shutdown_grace: soon }", 1, "server.shutdown_grace", "is not a length of time"),
+        ("server: { log: { format: xml } }", 1, "server.log.format", "`xml` is none of `text`, `json`"),
+        ("server: { log: { level: all } }", 1, "server.log.level", "`error`, `warn`"),
+        ("server: { tls: { cert_file: a } }", 1, "server.tls", "`key_file` is missing"),
+        ("server: { admin_auth: \"\" }", 1, "server.admin_auth", "is empty"),
+        ("server: { admin_auth: \"${env:X\" }", 1, "server.admin_auth", "no closing"),
+        ("tasks: { attempts: 0 }", 1, "tasks.attempts", "between 1 and 100"),
+        ("tasks: { retention: 1s }", 1, "tasks.retention", "between 1m and 366d"),
+        ("server: &x {}\ntasks: *x", 2, "", "aliases are not read"),
+        ("a: [\n", 2, "", "not YAML"),
+    ]);
+}
+
+#[test]
+fn names_faults_of_registries() {
+    let rows = [
+        ("https://h.example", "", "", "has a scheme"),
+        ("harbor", "", "", "not a registry's host"),
+        ("h.example/a/b", "", "", "longer than host/project"),
+        ("h.example", "pasword: x", ".pasword", "did you mean `password`"),
+        ("h.example", "username: u", ".username", "without a `password`"),
+        ("h.example", "password: \"${env:P}\"", ".password", "without a `username`"),
+        ("h.example", "username: \"${env:U}\", password: x", ".username", "must be the name itself"),
+        ("h.example", "username: u, password: x, plain_http: true", ".password", "over plain HTTP"),
+        ("h.example", "webhook_auth: [{ value: \"\" }]", ".webhook_auth[0].value", "is empty"),
+        ("h.example", "webhook_auth: [{ projects: [a] }]", ".webhook_auth[0]", "`value` is missing"),
+        ("h.example", "webhook_auth: [{ value: x, projects: [A] }]", ".webhook_auth[0].projects[0]", "project"),
+        (
+            "h.example/p",
+            "webhook_auth: [{ value: x, projects: [p] }]",
+            ".webhook_auth[0].projects",
+            "one project already",
+        ),
+        ("h.example/p", "plain_http: true", ".plain_http", "write it under `h.example`"),
+        ("h.example/p", "limits: { ratio: 20 }", ".limits", "belongs to the host"),
+        ("h.example", "plain_http: true, ca_file: a", ".ca_file", "means nothing"),
+        ("h.example", "plain_http: yes", ".plain_http", "true or false"),
+        ("h.example", "proxy: \"proxy:3128\"", ".proxy", "must be a URL"),
+        ("h.example", "proxy: \"http://u:p@proxy:3128\"", ".proxy", "holds a password"),
+        ("h.example", "token_realms: [\"https://a.example/token\"]", ".token_realms[0]", "is not a host"),
+        ("h.example", "aliases: [\"a/b\"]", ".aliases[0]", "is not a host"),
+        ("h.example", "aliases: [\"h.example\"]", ".aliases[0]", "registry of its own"),
+        ("h.example", "aliases: [a, a]", ".aliases[1]", "alias of `h.example` already"),
+        ("h.example", "limits: { entries: 0 }", ".limits.entries", "0 is not between 1 and"),
+        ("h.example", "limits: { zstd_window: 4GiB }", ".limits.zstd_window", "4GiB is not between 1MiB and 2GiB"),
+    ];
+    for (host, keys, below, message) in rows {
+        let text = with_registry(host, keys);
+        check_rows(&[(&text, 2, &format!("registries.{host:?}{below}").replace("\"harbor\"", "harbor"), message)]);
+    }
+}
+
+#[test]
+fn plain_http_may_carry_a_login_on_loopback_or_where_it_is_said() {
+    for (host, more) in [("localhost:5000", ""), ("127.0.0.1:80", ""), ("h.example", ", allow_plain_credentials: true")]
+    {
+        let text = with_registry(host, &format!("username: u, password: \"${{env:P}}\", plain_http: true{more}"));
+        assert!(parse(&text, "x").is_ok(), "{text}");
+    }
+    let project = "registries:\n  h.example: { plain_http: true }\n  h.example/p: { username: u, password: x }\n";
+    check_rows(&[(project, 3, "registries.\"h.example/p\".password", "over plain HTTP")]);
+}
+
+#[test]
+fn names_faults_of_rules() {
+    let rows = [
+        ("- {}", 3, "rules[0]", "`convert` is missing"),
+        ("- 7", 3, "rules[0]", "must be a map"),
+        ("- convert: []", 3, "rules[0].convert", "is empty"),
+        ("- convert: [{}]", 3, "rules[0].convert[0]", "`format` is missing"),
+        ("- convert: [{ format: zip }]", 3, "rules[0].convert[0].format", "`zip` is not a format"),
+        ("- convert: [{ format: estargz, levle: 3 }]", 3, "rules[0].convert[0].levle", "did you mean `level`"),
+        ("- convert: [{ format: estargz, level: 13 }]", 3, "rules[0].convert[0].level", "between 1 and 12"),
+        ("- convert: [{ format: estargz, chunk_size: 5MiB }]", 3, "rules[0].convert[0].chunk_size", "4MiB"),
+        ("- convert: [{ format: estargz, prefetch: [bin] }]", 3, "rules[0].convert[0].prefetch", "absolute"),
+        (
+            "- convert:\n    - format: estargz\n      chunk_size: 1MiB\n      min_chunk_size: 2MiB",
+            6,
+            "rules[0].convert[0].min_chunk_size",
+            "larger than",
+        ),
+        ("- convert: [{ format: estargz, target: \"{repo}:x\" }]", 3, "rules[0].convert[0].target", "`{repo}`"),
+        ("- convert: [{ format: estargz, target: \"{repository}\" }]", 3, "rules[0].convert[0].target", "no tag"),
+        ("- convert: [{ format: estargz, target: \"UP/{name}:x\" }]", 3, "rules[0].convert[0].target", "not an image"),
+        (
+            "- convert: [{ format: estargz, target: \"o.example/{repository}:{tag}\" }]",
+            3,
+            "rules[0].convert[0].target",
+            "`o.example` is not configured",
+        ),
+        (
+            "- convert: [{ format: estargz, target: \"{project}/{name}:{tag}\" }]",
+            3,
+            "rules[0].convert[0].target",
+            "the source itself",
+        ),
+        (
+            "- match: { repository: \"lib/*\" }\n  convert: [{ format: estargz, target: \"lib/{name}:{tag}\" }]",
+            4,
+            "rules[0].convert[0].target",
+            "the source itself",
+        ),
+        (
+            "- convert: [{ format: estargz, target: \"m.example/{repository}:{tag}\" }]",
+            3,
+            "rules[0].convert[0].target",
+            "leave m.example out",
+        ),
+        ("- convert: [{ format: estargz, overwrite: true }]", 3, "rules[0].convert[0].overwrite", "except_tags"),
+        (
+            "- match: { tag: \"v*\", except_tags: [\"*-orig\"] }\n  convert: [{ format: estargz, overwrite: true, \
+             delete: true }]",
+            4,
+            "rules[0].convert[0].delete",
+            "means nothing",
+        ),
+        (
+            "- match: { tag: \"1\" }\n  convert: [{ format: estargz, overwrite: true, target: \"{repository}:x\" }]",
+            4,
+            "rules[0].convert[0].target",
+            "must be the source",
+        ),
+        ("- platforms: [linux]\n  convert: [{ format: estargz }]", 3, "rules[0].platforms[0]", "is not a platform"),
+        ("- attestations: keep\n  convert: [{ format: estargz }]", 3, "rules[0].attestations", "`drop`, `carry`"),
+        ("- match: { tags: x }\n  convert: [{ format: estargz }]", 3, "rules[0].match.tags", "did you mean `tag`"),
+        ("- match: { tag: \"a b\" }\n  convert: [{ format: estargz }]", 3, "rules[0].match.tag", "never match"),
+        ("- match: { tag: \"\" }\n  convert: [{ format: estargz }]", 3, "rules[0].match.tag", "is empty"),
+        ("- match: { repository: Lib }\n  convert: [{ format: estargz }]", 3, "rules[0].match.repository", "`L`"),
+        ("- match: { host: q.example }\n  convert: [{ format: estargz }]", 3, "rules[0].match.host", "no host under"),
+        (
+            "- match: { tag: v1, except_tags: [\"v*\"] }\n  convert: [{ format: estargz }]",
+            3,
+            "rules[0].match.except_tags",
+            "never match",
+        ),
+        (
+            "- convert: [{ format: estargz }]\n- match: { repository: a }\n  convert: [{ format: estargz }]",
+            5,
+            "rules[1].convert[0].target",
+            "same target as rules[0].convert[0]",
+        ),
+        (
+            "- convert: [{ format: estargz }, { format: estargz, level: 9 }]",
+            3,
+            "rules[0].convert[1].target",
+            "same target",
+        ),
+    ];
+    for (rule, line, key, message) in rows {
+        check_rows(&[(&with_rule(rule), line, key, message)]);
+    }
+    let alias = "registries: { h.example: { aliases: [core] } }\nrules:\n- match: { host: core }\n  convert: [{ format: \
+                 estargz }]";
+    check_rows(&[(alias, 3, "rules[0].match.host", "write `h.example`")]);
+}
+
+#[test]
+fn rules_that_share_no_image_may_share_a_target() {
+    for other in ["repository: \"b/*\"", "host: m.example", "tag: \"w*\"", "except_tags: [\"v*\"]"] {
+        let first =
+            "- match: { host: h.example, repository: \"a/*\", tag: \"v*\" }\n  convert: [{ format: estargz }]\n";
+        let text = with_rule(&format!("{first}- match: {{ {other} }}\n  convert: [{{ format: estargz }}]"));
+        assert!(parse(&text, "x").is_ok(), "{other}");
+    }
+}
+
+#[test]
+fn reports_all_faults_at_once_in_order() {
+    let text = "server:\n  lisen: a\n  workers: none\nregistries:\n  harbor: {}\nrules:\n  - convert:\n      - { format: \
+                estargz, level: 99, chunk_size: 1, prefetch: [x] }\n";
+    let errors = parse(text, "accel.yaml").unwrap_err();
+    let shown = errors.to_string();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 6, "{shown}");
+    assert!(lines[0].starts_with("accel.yaml:2:3: server.lisen: is not a known key"), "{shown}");
+    assert!(lines[2].starts_with("accel.yaml:5:3: registries.harbor: "), "{shown}");
+}
+
+#[test]
+fn bounds_what_it_reads() {
+    let large = "#".repeat(MAX_FILE_BYTES + 1);
+    let many = with_rule(&"- {}\n".repeat(600));
+    let long = with_rule(&format!("- match: {{ tag: {} }}\n  convert: [{{ format: estargz }}]", "a".repeat(300)));
+    for (text, message) in [(&large, "more than 1 MiB"), (&many, "more than 500"), (&long, "longer than 256")] {
+        let errors = parse(text, "x").unwrap_err();
+        assert!(
+            errors.faults().iter().any(|f| f.message.contains(message)) || errors.faults().len() == 100,
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn no_fault_and_no_debug_output_holds_a_secret() {
+    let planted = "hunter2";
+    let faulty = [
+        "registries:\n  h.example: { password: [hunter2] }",
+        "registries:\n  h.example: { username: u, password: \"${hunter2}\" }",
+        "registries:\n  h.example: { username: u, password: \"hunter2${env:X\" }",
+        "registries:\n  h.example: { password: hunter2, webhook_auth: hunter2 }",
+        "registries:\n  h.example: { proxy: \"http://u:hunter2@p\" }",
+        "registries:\n  h.example: { username: u, plain_http: true, password: hunter2 }",
+        "registries:\n  h.example:\n    password: \"hunter2\n",
+        "server: { admin_auth: { value: hunter2 } }",
+        "registries:\n  h.example: { password: !x hunter2 }",
+    ];
+    for text in faulty {
+        let errors = parse(text, "x").expect_err(text);
+        assert!(!format!("{errors} {errors:?}").contains(planted), "{errors}");
+    }
+    let text = "server: { admin_auth: hunter2 }\nregistries:\n  h.example: { username: u, password: hunter2, proxy: \
+                \"http://hunter2\", webhook_auth: [{ value: hunter2 }] }";
+    let config = parse(text, "x").unwrap();
+    let shown = format!("{config:?} {} {:?}", serde_json::to_string(&config).unwrap(), config.warnings());
+    assert!(!shown.contains(planted) && shown.contains("***"), "{shown}");
+    assert_eq!(config.literal_secrets().len(), 3);
+}
