@@ -311,6 +311,18 @@ fn hands_errors_of_the_source_on() {
     assert!(matches!(unpack(body, Limits::default(), 1000), Err(StreamError::Cut)));
 }
 
+#[test]
+fn readers_may_move_to_a_blocking_thread() {
+    fn moves<T: Send + 'static>(value: T) -> T {
+        std::thread::spawn(move || value).join().unwrap()
+    }
+    let (sender, body) = crate::bridge::channel(1);
+    sender.finish();
+    let mut tar = moves(crate::TarReader::new(LayerReader::new(body, Limits::default()), Limits::default()));
+    assert!(tar.next_entry().unwrap().is_none());
+    assert_eq!(tar.into_inner().finish().unwrap().source_bytes, 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -25,6 +25,7 @@ const GROUP: Range<usize> = 297..329;
 const DEV_MAJOR: Range<usize> = 329..337;
 const DEV_MINOR: Range<usize> = 337..345;
 const PREFIX: Range<usize> = 345..500;
+const GNU_TIMES: [Range<usize>; 2] = [345..357, 357..369];
 /// star keeps times behind a shorter prefix and marks the block at its end.
 const STAR_PREFIX: Range<usize> = 345..476;
 const STAR_TRAILER: Range<usize> = 508..512;
@@ -70,19 +71,32 @@ impl Block {
         self.0[TYPE_FLAG]
     }
 
-    /// Puts the path into `path`, the prefix joined where the dialect has one. GNU keeps times in its place.
+    /// Puts the path into `path`, the prefix joined where the block has one.
     pub(super) fn copy_path(&self, path: &mut Vec<u8>) {
-        let prefix = match self.dialect() {
-            Dialect::V7 | Dialect::Gnu => &[],
-            Dialect::Ustar => until_nul(&self.0[PREFIX]),
-            Dialect::Star => until_nul(&self.0[STAR_PREFIX]),
-        };
+        let prefix = self.prefix();
         path.clear();
         if !prefix.is_empty() {
             path.extend_from_slice(prefix);
             path.push(b'/');
         }
         path.extend_from_slice(until_nul(&self.0[NAME]));
+    }
+
+    fn prefix(&self) -> &[u8] {
+        match self.dialect() {
+            Dialect::V7 => &[],
+            Dialect::Ustar => until_nul(&self.0[PREFIX]),
+            Dialect::Star => until_nul(&self.0[STAR_PREFIX]),
+            Dialect::Gnu => self.prefix_of_old_go(),
+        }
+    }
+
+    /// GNU keeps times where ustar has its prefix. Go before 1.8 wrote a prefix there all the same, old images hold
+    /// such layers, and Go reads it to this day: a text in ASCII where a time should be.
+    fn prefix_of_old_go(&self) -> &[u8] {
+        let is_time = |field: Range<usize>| self.0[field.start] == 0 || number(&self.0[field]).is_some();
+        let prefix = until_nul(&self.0[PREFIX]);
+        if GNU_TIMES.into_iter().all(is_time) || !prefix.is_ascii() { &[] } else { prefix }
     }
 
     pub(super) fn link(&self) -> &[u8] {

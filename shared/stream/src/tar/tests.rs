@@ -185,7 +185,10 @@ fn joins_a_prefix_only_where_the_dialect_has_one() {
     assert_eq!(named(Hand::new(b'0', "f")), b"some/dir/f");
     assert_eq!(named(Hand::new(b'0', "f").set(263, b" \0")), b"some/dir/f", "the version is not looked at");
     assert_eq!(named(Hand::new(b'0', "f").set(257, &[0; 8])), b"f", "V7");
-    assert_eq!(named(Hand::gnu(b'0', "f").set(353, b"14712345670\0")), b"f", "GNU keeps times there");
+    let times = Hand::gnu(b'0', "f").set(345, b"14712345670\x0014712345670\0");
+    assert_eq!(only(&[times.build()]).path, b"f", "GNU keeps times there");
+    assert_eq!(named(Hand::gnu(b'0', "f")), b"some/dir/f", "Go before 1.8 did not");
+    assert_eq!(named(Hand::gnu(b'0', "f").set(400, b"\xff").set(353, &[b'x'; 47])), b"f", "nor was that ASCII");
     let star = Hand::new(b'0', "f").set(476, b"14712345670\x0014712345670\0").set(508, b"tar\0");
     assert_eq!(named(star), b"some/dir/f");
     let v7 = only(&[Hand::new(b'0', "f").set(257, &[0; 8]).set(265, b"alice").build()]);
