@@ -90,6 +90,9 @@ pub struct Finished<S> {
     pub summary: S,
 }
 
+/// A blob that is whole, with what the front says of it; or why the front broke off.
+pub type Written<T, S, B> = ControlFlow<B, (T, Finished<S>)>;
+
 /// Runs `front` on this thread and `back` on another, and writes the blob to `output` as it becomes known. Where the
 /// front breaks off or fails, what was written of the blob is void, and the back does not end it.
 ///
@@ -101,7 +104,7 @@ pub fn write_layer<A: Assemble, T, B>(
     back: A,
     output: &mut (dyn Write + Send),
     front: impl FnOnce(&mut Sink<A::Record>) -> Result<ControlFlow<B, T>, DriverError>,
-) -> Result<ControlFlow<B, (T, Finished<A::Summary>)>, DriverError> {
+) -> Result<Written<T, A::Summary, B>, DriverError> {
     // As long as there can be units: the pool alone limits how far the front runs ahead.
     let (batches, queue) = bounded(pool.most_units());
     thread::scope(|scope| {
@@ -155,3 +158,6 @@ fn finish<A: Assemble>(back: A, mut blob: BlobWriter<'_>) -> Result<Finished<A::
     let (size, uncompressed_size) = (blob.blob.bytes(), blob.diff.bytes());
     Ok(Finished { digest: blob.blob.finish(), size, diff_id: blob.diff.finish(), uncompressed_size, summary })
 }
+
+#[cfg(test)]
+mod tests;

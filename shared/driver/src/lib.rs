@@ -15,9 +15,12 @@ mod unit;
 mod layer;
 mod sink;
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+
 pub use contract::{Converted, Driver, Output, Source};
 pub use error::DriverError;
-pub use layer::{Assemble, BlobWriter, Finished, write_layer};
+pub use layer::{Assemble, BlobWriter, Finished, Written, write_layer};
 pub use pool::Pool;
 pub use sink::{Cut, Sink};
 pub use unit::{Chunk, Codec, Member, UNIT_BYTES, Unit};

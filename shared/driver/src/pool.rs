@@ -73,6 +73,15 @@ impl Pool {
         self.units.most
     }
 
+    /// Whether all units are back within `time`: threads may still work on those of a layer that was given up.
+    #[cfg(any(test, feature = "conformance"))]
+    pub(crate) fn is_whole_within(&self, time: std::time::Duration) -> bool {
+        let free = self.units.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let out = |free: &mut Free| free.buffers.len() < free.made;
+        let (free, _) = self.units.returned.wait_timeout_while(free, time, out).unwrap_or_else(PoisonError::into_inner);
+        free.buffers.len() == free.made
+    }
+
     /// An empty unit, as soon as there is one. It returns to the pool when it is dropped.
     pub(crate) fn take(&self) -> Unit {
         Unit::new(self.units.take(), Arc::clone(&self.units))
