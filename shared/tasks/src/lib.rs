@@ -11,6 +11,14 @@ mod layers;
 
 mod sweep;
 
+#[cfg(feature = "embedded")]
+pub mod embedded;
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+
+#[cfg(feature = "embedded")]
+pub use embedded::Embedded;
 pub use layers::{LayerCache, LayerKey, LayerOutcome, LayerRecord};
 pub use queue::{Message, Received, TaskQueue};
 pub use store::{Admission, ListQuery, PAGE_ROWS, Page, StoreError, TaskStore, is_visible};
