@@ -1,1 +1,19 @@
-//! A registry with faults, and tars written as lists.
+//! What the tests of Accel share: a registry with faults, tars written as lists, images put together from
+//! them, and a judge that says whether two images hold the same files.
+//!
+//! The judge and the tar writer share no code with Accel's own readers and writers, nor with each other.
+
+pub mod faults;
+
+pub mod tar;
+
+pub mod compress;
+
+pub mod image;
+
+pub mod tree;
+
+pub use faults::{Fault, FaultyRegistry, Request, Rule, Seen};
+pub use image::{ImageBuilder, IndexBuilder, PushedImage};
+pub use tar::{Entry, Format, nasty_tar, sparse_tar, tar};
+pub use tree::Tree;
