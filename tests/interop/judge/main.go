@@ -1,0 +1,86 @@
+// Command judge reads what Accel writes with code that Accel's authors did not write: the eStargz
+// reference library and the reference filesystem. It shares no code with the converter.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// errSkipped is what a judge answers on a machine that lacks the kernel feature it needs.
+var errSkipped = errors.New("SKIPPED")
+
+// exitSkipped tells a script that nothing was judged; 77 is what automake's test runner uses.
+const exitSkipped = 77
+
+type command struct {
+	args string
+	does string
+	run  func(opts options, args []string) error
+	want int
+}
+
+type options struct {
+	plainHTTP bool
+	kept      int
+	ignore    []string
+}
+
+var commands = map[string]command{
+	"verify": {"REF", "check every layer of every platform with the reference library", verifyImage, 1},
+	"fuse":   {"SOURCE TARGET", "mount each accelerated layer and compare it with the source layer's tar", fuseImage, 2},
+	"diff":   {"DIR DIR", "compare two directory trees", diffDirectories, 2},
+	"tree":   {"DIR", "list a directory tree as JSON lines", printTree, 1},
+	"odd":    {"DIR", "write hand-made images into an OCI layout, tagged by name", writeOddImages, 1},
+}
+
+func main() {
+	switch err := run(os.Args[1:]); {
+	case err == nil:
+	case errors.Is(err, errSkipped):
+		fmt.Println(err)
+		os.Exit(exitSkipped)
+	default:
+		fmt.Fprintln(os.Stderr, "judge:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return usage()
+	}
+	cmd, known := commands[args[0]]
+	if !known {
+		return usage()
+	}
+	var opts options
+	var ignore string
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	flags.BoolVar(&opts.plainHTTP, "plain-http", false, "speak plain HTTP to the registry")
+	flags.IntVar(&opts.kept, "kept", 0, "how many layers verify should find kept as they were in the source")
+	flags.StringVar(&ignore, "ignore", "", "comma separated paths that may be in the second tree only")
+	if err := flags.Parse(args[1:]); err != nil {
+		return err
+	}
+	if ignore != "" {
+		opts.ignore = strings.Split(ignore, ",")
+	}
+	if flags.NArg() != cmd.want {
+		return usage()
+	}
+	return cmd.run(opts, flags.Args())
+}
+
+func usage() error {
+	var text strings.Builder
+	text.WriteString("usage: judge COMMAND [--plain-http] [--kept N] [--ignore PATH,...] ARGUMENTS\n")
+	for _, name := range []string{"verify", "fuse", "diff", "tree", "odd"} {
+		fmt.Fprintf(&text, "  %-7s %-14s %s\n", name, commands[name].args, commands[name].does)
+	}
+	text.WriteString("REF is HOST[:PORT]/REPOSITORY:TAG or oci:DIR:TAG")
+	return errors.New(text.String())
+}
