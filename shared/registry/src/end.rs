@@ -15,6 +15,12 @@ pub enum End {
     Registry(Repository),
 }
 
+impl From<Repository> for End {
+    fn from(repository: Repository) -> Self {
+        Self::Registry(repository)
+    }
+}
+
 impl End {
     /// See [`Repository::head_manifest`].
     ///

@@ -201,3 +201,83 @@ pub(crate) fn bounded(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The class table of CONTRACTS 4, and what Harbor and distribution say besides.
+    #[test]
+    fn every_row_of_the_class_table_has_its_class() {
+        let backoff = ErrorClass::BACKOFF;
+        let throttled = ErrorClass::Transient(Retry::Throttled { after: Some(Duration::from_secs(7)) });
+        let scan = ErrorClass::Transient(Retry::ScanPending);
+        let rows = [
+            (408, "", "", Refusal::Unavailable, backoff),
+            (409, "CONFLICT", "", Refusal::Unavailable, backoff),
+            (425, "", "", Refusal::Unavailable, backoff),
+            (500, "UNKNOWN", "", Refusal::Unavailable, backoff),
+            (502, "", "<html>", Refusal::Unavailable, backoff),
+            (503, "", "", Refusal::Unavailable, backoff),
+            (504, "", "", Refusal::Unavailable, backoff),
+            (
+                403,
+                "DENIED",
+                "The system is in read only mode. Any modification is prohibited.",
+                Refusal::ReadOnly,
+                backoff,
+            ),
+            (405, "UNSUPPORTED", "registry is read-only", Refusal::ReadOnly, backoff),
+            (429, "TOOMANYREQUESTS", "slow down", Refusal::Throttled, throttled),
+            (412, "PROJECTPOLICYVIOLATION", "not scanned", Refusal::ScanPending, scan),
+            (401, "UNAUTHORIZED", "", Refusal::Unauthorized, ErrorClass::Permanent),
+            (403, "DENIED", "can not push artifact to a proxy project", Refusal::Forbidden, ErrorClass::Permanent),
+            (403, "FORBIDDEN", "", Refusal::Forbidden, ErrorClass::Permanent),
+            (
+                403,
+                "DENIED",
+                "adding 1.0 GiB of storage resource, which when updated to current usage of 1 will exceed",
+                Refusal::Quota,
+                ErrorClass::Permanent,
+            ),
+            (404, "MANIFEST_UNKNOWN", "", Refusal::NotFound, ErrorClass::Permanent),
+            (412, "PRECONDITION", "immutable", Refusal::Immutable, ErrorClass::Permanent),
+            (400, "MANIFEST_INVALID", "", Refusal::InvalidManifest, ErrorClass::Permanent),
+            (413, "REQUEST_ENTITY_TOO_LARGE", "", Refusal::TooLarge, ErrorClass::Permanent),
+            (400, "MANIFEST_BLOB_UNKNOWN", "", Refusal::ManifestBlobUnknown, backoff),
+            (404, "MANIFEST_BLOB_UNKNOWN", "", Refusal::ManifestBlobUnknown, backoff),
+            (501, "", "", Refusal::Unexpected, ErrorClass::Permanent),
+            (418, "", "", Refusal::Unexpected, ErrorClass::Permanent),
+            (302, "", "", Refusal::Unexpected, ErrorClass::Permanent),
+        ];
+        for (status, code, words, refusal, class) in rows {
+            let code = (!code.is_empty()).then(|| serde_json::from_value(code.into()).unwrap());
+            let found = Refusal::of(status, code.as_ref(), words);
+            assert_eq!(found, refusal, "{status} {code:?} {words}");
+            assert_eq!(found.class(Some(Duration::from_secs(7))), class, "{status} {code:?} {words}");
+        }
+    }
+
+    #[test]
+    fn reads_envelopes_and_what_is_none() {
+        let rows = [
+            (r#"{"errors":[{"code":"DENIED","message":"a"},{"code":"X","message":"b"}]}"#, Some("DENIED"), "a; b"),
+            (r#"{"errors":[{"code":"HARBOR_ONLY"}]}"#, Some("HARBOR_ONLY"), ""),
+            (r#"{"errors":[]}"#, None, ""),
+            (r#"{"message":"x"}"#, None, ""),
+            ("<html>", None, ""),
+            (" busy \n", None, "busy"),
+            ("", None, ""),
+        ];
+        for (body, code, words) in rows {
+            let (found, said) = read_envelope(body.as_bytes());
+            assert_eq!((found.as_ref().map(code_name).as_deref(), said.as_str()), (code, words), "{body}");
+        }
+    }
+
+    #[test]
+    fn words_are_bounded_and_stay_on_one_line() {
+        assert_eq!(bounded("a\nb\u{1b}[0m"), "a\\nb\\u{1b}[0m");
+        assert_eq!(bounded(&"x".repeat(10_000)).chars().count(), MAX_WORDS + 1);
+    }
+}

@@ -176,18 +176,21 @@ fn send_error(action: &Action, error: reqwest::Error) -> RegistryError {
         if let Some(denied) = error.downcast_ref::<Denied>() {
             return action.denied(denied.clone());
         }
-        if let Some(tls) = find_tls(error) {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return tls_error(action, tls);
         }
-        cause = error.source();
+        cause = cause_of(error);
     }
     RegistryError::Network { action: Box::new(action.clone()), source: error.into() }
 }
 
-/// rustls' errors travel inside of I/O errors, which do not list them as their source.
-fn find_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()))
+/// An I/O error does not list as its source what it was made of.
+fn cause_of<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    match wrapped {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }
 
 fn tls_error(action: &Action, error: &rustls::Error) -> RegistryError {

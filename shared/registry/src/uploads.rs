@@ -75,7 +75,7 @@ impl Session {
             let rest = usize::try_from(self.offset - start).expect("it is less than the length of `bytes`");
             let Err(error) = self.patch(bytes.slice(rest..), end).await else { continue };
             if status(&error) == Some(416) {
-                backoff.pause(error).await?;
+                backoff.pause(self.lost("the registry does not take what follows")).await?;
             } else {
                 backoff.wait(self.lost_if_gone(error)).await?;
             }

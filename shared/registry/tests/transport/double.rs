@@ -98,10 +98,14 @@ pub(crate) fn lose_answer() -> ! {
 
 /// `bytes` announced, `cut` of them sent, then the connection breaks.
 pub(crate) fn cut_body(status: u16, headers: &[(&str, &str)], bytes: &Bytes, cut: usize) -> Reply {
-    let parts = [Ok(bytes.slice(..cut)), Err(std::io::Error::other("cut"))];
+    let sent = futures::stream::iter([Ok(bytes.slice(..cut))]);
+    let broken = futures::stream::once(async {
+        tokio::task::yield_now().await; // the server sends what it has before it sees the break
+        Err(std::io::Error::other("cut"))
+    });
     let length = bytes.len().to_string();
     let headers: Vec<_> = headers.iter().copied().chain([("content-length", length.as_str())]).collect();
-    reply(status, &headers, Body::from_stream(futures::stream::iter(parts)))
+    reply(status, &headers, Body::from_stream(futures::StreamExt::chain(sent, broken)))
 }
 
 impl Double {
