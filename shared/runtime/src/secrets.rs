@@ -1,0 +1,316 @@
+//! Secrets: from reference to value, when it is used and not before.
+//!
+//! A value is kept 5 minutes. Who finds that one does not fit asks for it anew ([`Secrets::refetch`], once per 10
+//! seconds at most); after a rotation the value before is good for another 15 minutes. Errors name the reference,
+//! never a value.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use accel_domain::secret::{Secret, SecretPart, SecretRef};
+use accel_domain::{ErrorClass, Timestamp};
+use jiff::SignedDuration;
+use tokio::io::AsyncReadExt as _;
+
+use crate::Clock;
+
+/// How long a value is believed.
+const FRESH: SignedDuration = SignedDuration::from_mins(5);
+/// How long the value before a rotation is accepted, and a value that cannot be read anew is used.
+const GRACE: SignedDuration = SignedDuration::from_mins(15);
+/// The least time between two reads because of a mismatch.
+const REFETCH: SignedDuration = SignedDuration::from_secs(10);
+/// Larger files are no secrets.
+const MAX_SECRET_BYTES: u64 = 64 << 10;
+
+/// Why a secret has no value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// An environment variable is not there.
+    #[error("the environment variable {0} is not set, or is not UTF-8")]
+    Unset(String),
+    /// A file cannot be read.
+    #[error("the secret's file {path} cannot be read")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file holds something else than a secret.
+    #[error("the secret's file {0} is not text of at most 64 KiB")]
+    NotText(PathBuf),
+    /// Nothing in this process reads from there.
+    #[error("{0} cannot be read in this process: use ${{env:VARIABLE}} or ${{file:PATH}}")]
+    NotAvailable(SecretRef),
+    /// There is nothing in it.
+    #[error("the secret {0} is empty")]
+    Empty(SecretRef),
+}
+
+impl SecretError {
+    /// Whether a later attempt may find it.
+    #[must_use]
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::File { .. } => ErrorClass::BACKOFF,
+            Self::Unset(_) | Self::NotText(_) | Self::NotAvailable(_) | Self::Empty(_) => ErrorClass::Permanent,
+        }
+    }
+}
+
+/// The values that a secret may have now.
+#[derive(Debug, Clone)]
+pub struct Values {
+    /// The latest one.
+    pub current: Secret,
+    /// The one before, shortly after a rotation.
+    pub previous: Option<Secret>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    current: Secret,
+    /// When the current value was last seen.
+    seen: Timestamp,
+    previous: Option<(Secret, Timestamp)>,
+}
+
+type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Resolves references, and keeps what it has found.
+pub struct Secrets {
+    clock: Clock,
+    environment: Environment,
+    kept: Mutex<HashMap<SecretRef, Kept>>,
+    asked: Mutex<HashMap<SecretRef, Timestamp>>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secrets").field("kept", &lock(&self.kept).len()).finish_non_exhaustive()
+    }
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self::new(Clock::default())
+    }
+}
+
+impl Secrets {
+    /// Secrets of this process's environment and files.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self::with_environment(clock, |name| std::env::var(name).ok())
+    }
+
+    /// Secrets of another environment, and files.
+    pub fn with_environment(
+        clock: Clock,
+        environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { clock, environment: Box::new(environment), kept: Mutex::default(), asked: Mutex::default() }
+    }
+
+    /// The value of `reference`.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub async fn current(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
+        Ok(self.values(reference).await?.current)
+    }
+
+    /// The value of `reference` and, shortly after a rotation, the one before.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub async fn values(&self, reference: &SecretRef) -> Result<Values, SecretError> {
+        let kept = lock(&self.kept).get(reference).cloned();
+        let now = self.clock.now();
+        let kept = match kept {
+            Some(kept) if now.duration_since(kept.seen) < FRESH => kept,
+            Some(kept) => match self.fetch(reference).await {
+                Ok(found) => found,
+                Err(error) if now.duration_since(kept.seen) < GRACE => {
+                    tracing::warn!(%error, "a secret cannot be read anew; its last value is used for now");
+                    kept
+                }
+                Err(error) => return Err(error),
+            },
+            None => self.fetch(reference).await?,
+        };
+        let previous = kept.previous.filter(|(_, until)| now < *until).map(|(secret, _)| secret);
+        Ok(Values { current: kept.current, previous })
+    }
+
+    /// Reads `reference` anew, because its value did not fit. Returns whether there is another one now; false also
+    /// where the last such read was less than 10 seconds ago.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub async fn refetch(&self, reference: &SecretRef) -> Result<bool, SecretError> {
+        let now = self.clock.now();
+        {
+            let mut asked = lock(&self.asked);
+            if asked.get(reference).is_some_and(|last| now.duration_since(*last) < REFETCH) {
+                return Ok(false);
+            }
+            asked.insert(reference.clone(), now);
+        }
+        let before = lock(&self.kept).get(reference).map(|kept| kept.current.clone());
+        let found = self.fetch(reference).await?;
+        Ok(before.is_none_or(|before| before.expose() != found.current.expose()))
+    }
+
+    /// Reads `reference` and keeps its value, beside the one before if they differ.
+    async fn fetch(&self, reference: &SecretRef) -> Result<Kept, SecretError> {
+        let current = self.resolve(reference).await?;
+        let now = self.clock.now();
+        let mut all = lock(&self.kept);
+        let previous = match all.remove(reference) {
+            Some(old) if old.current.expose() != current.expose() => Some((old.current, now + GRACE)),
+            Some(old) => old.previous,
+            None => None,
+        };
+        let kept = Kept { current, seen: now, previous };
+        all.insert(reference.clone(), kept.clone());
+        Ok(kept)
+    }
+
+    async fn resolve(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
+        let mut value = String::new();
+        for part in reference.parts() {
+            match part {
+                SecretPart::Literal(text) => value.push_str(text.expose()),
+                SecretPart::Env(name) => {
+                    let found = (self.environment)(name).ok_or_else(|| SecretError::Unset(name.clone()))?;
+                    value.push_str(&found);
+                }
+                SecretPart::File(path) => value.push_str(&file(path).await?),
+                SecretPart::SecretsManager(_) | SecretPart::Ssm(_) => {
+                    return Err(SecretError::NotAvailable(reference.clone()));
+                }
+            }
+        }
+        if value.is_empty() { Err(SecretError::Empty(reference.clone())) } else { Ok(Secret::new(value)) }
+    }
+}
+
+/// A file's text without the line end that editors put at its end.
+async fn file(path: &str) -> Result<String, SecretError> {
+    let path = PathBuf::from(path);
+    let unreadable = |source| SecretError::File { path: path.clone(), source };
+    let opened = tokio::fs::File::open(&path).await.map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    opened.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes).await.map_err(unreadable)?;
+    let text = String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= MAX_SECRET_BYTES);
+    let text = text.ok_or(SecretError::NotText(path))?;
+    Ok(text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line)).to_owned())
+}
+
+/// The maps are whole whoever panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::by_hand::HandClock;
+
+    fn reference(text: &str) -> SecretRef {
+        text.parse().unwrap()
+    }
+
+    fn secrets(time: &HandClock) -> Secrets {
+        Secrets::with_environment(time.clock(), |name| (name == "SET").then(|| "hunter2".to_owned()))
+    }
+
+    #[tokio::test]
+    async fn joins_the_pieces_of_a_reference() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        std::fs::write(&path, "from file\r\n").unwrap();
+        let secrets = secrets(&HandClock::new());
+        let file = format!("${{file:{}}}", path.display());
+        for (text, expected) in [
+            ("${env:SET}", "hunter2"),
+            ("Basic ${env:SET}:x", "Basic hunter2:x"),
+            (file.as_str(), "from file"),
+            ("literal", "literal"),
+        ] {
+            assert_eq!(secrets.current(&reference(text)).await.unwrap().expose(), expected, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn says_what_is_missing_and_never_a_value() {
+        let secrets = secrets(&HandClock::new());
+        let rows = [
+            ("hunter2${env:UNSET}", "UNSET is not set", false),
+            ("hunter2${file:/no/such}", "/no/such cannot be read", true),
+            ("hunter2${ssm:/a}", "***${ssm:/a} cannot be read in this process", false),
+            ("${secretsmanager:a}", "cannot be read in this process", false),
+            ("", "is empty", false),
+        ];
+        for (text, expected, again) in rows {
+            let error = secrets.current(&reference(text)).await.unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(!format!("{error} {error:?} {secrets:?}").contains("hunter2"), "{error:?}");
+            assert_eq!(error.class() == ErrorClass::BACKOFF, again, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_value_is_kept_five_minutes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (time, from_file) = (HandClock::new(), reference(&format!("${{file:{}}}", path.display())));
+        let secrets = secrets(&time);
+        std::fs::write(&path, "one").unwrap();
+        assert_eq!(secrets.current(&from_file).await.unwrap().expose(), "one");
+        std::fs::write(&path, "two").unwrap();
+        time.pass(299);
+        assert_eq!(secrets.current(&from_file).await.unwrap().expose(), "one");
+        time.pass(1);
+        let values = secrets.values(&from_file).await.unwrap();
+        assert_eq!((values.current.expose(), values.previous.unwrap().expose()), ("two", "one"));
+    }
+
+    #[tokio::test]
+    async fn after_a_rotation_the_value_before_is_good_for_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (time, from_file) = (HandClock::new(), reference(&format!("${{file:{}}}", path.display())));
+        let secrets = secrets(&time);
+        std::fs::write(&path, "one").unwrap();
+        secrets.current(&from_file).await.unwrap();
+        assert!(!secrets.refetch(&from_file).await.unwrap(), "nothing has changed");
+        std::fs::write(&path, "two").unwrap();
+        time.pass(9);
+        assert!(!secrets.refetch(&from_file).await.unwrap(), "too soon to look again");
+        time.pass(1);
+        assert!(secrets.refetch(&from_file).await.unwrap());
+        let values = secrets.values(&from_file).await.unwrap();
+        assert_eq!((values.current.expose(), values.previous.unwrap().expose()), ("two", "one"));
+        time.pass(900);
+        assert!(secrets.values(&from_file).await.unwrap().previous.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_value_outlives_its_source_for_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (time, from_file) = (HandClock::new(), reference(&format!("${{file:{}}}", path.display())));
+        let secrets = secrets(&time);
+        std::fs::write(&path, "one").unwrap();
+        secrets.current(&from_file).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        time.pass(600);
+        assert_eq!(secrets.current(&from_file).await.unwrap().expose(), "one");
+        time.pass(300);
+        assert!(secrets.current(&from_file).await.is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! Logs: one subscriber a process, to standard error.
+//!
+//! Our own crates log at the configured level, those of others warnings only. Identifiers are fields: `task.id`,
+//! `image.source`, `layer.digest`, `registry.host`, `error.class`, `size_bytes`, `elapsed_ms`.
+
+use std::io::IsTerminal as _;
+
+use accel_domain::config::{LogFormat, LogLevel};
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// A second subscriber.
+#[derive(Debug, thiserror::Error)]
+#[error("logging was set up already")]
+pub struct AlreadyLogging;
+
+/// Starts logging. Colours only on a terminal, and not where `NO_COLOR` is set.
+///
+/// # Errors
+/// It was called before.
+pub fn init(format: LogFormat, level: LogLevel) -> Result<(), AlreadyLogging> {
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colours = std::io::stderr().is_terminal() && !no_colour;
+    let subscriber = subscriber(format, level, colours, std::io::stderr);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadyLogging)
+}
+
+fn subscriber<W>(format: LogFormat, level: LogLevel, colours: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // The names of all our crates and programs begin so.
+    let filter = EnvFilter::new(format!("warn,accel={}", level.name()));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match format {
+        LogFormat::Text => Box::new(builder.with_ansi(colours).with_target(false).finish()),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_span_list(false).finish()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: LogLevel) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        tracing::subscriber::with_default(subscriber(format, level, false, move || writer.clone()), || {
+            let span = tracing::info_span!("task", task.id = "t1");
+            let _entered = span.enter();
+            tracing::info!(size_bytes = 7, "layer pushed");
+            tracing::debug!("detail");
+            tracing::info!(target: "hyper", "chatter");
+        });
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn json_lines_hold_message_fields_and_span() {
+        let line = logged(LogFormat::Json, LogLevel::Info);
+        let json: serde_json::Value = serde_json::from_str(line.trim_end()).unwrap();
+        assert_eq!((&json["message"], &json["size_bytes"]), (&"layer pushed".into(), &7.into()), "{line}");
+        assert_eq!(json["span"]["task.id"], "t1", "{line}");
+    }
+
+    #[test]
+    fn text_is_plain_off_a_terminal_and_others_only_warn() {
+        let text = logged(LogFormat::Text, LogLevel::Debug);
+        assert!(text.contains("layer pushed size_bytes=7") && text.contains("detail"), "{text}");
+        assert!(!text.contains('\u{1b}') && !text.contains("chatter"), "{text}");
+    }
+}
