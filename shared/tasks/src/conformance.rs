@@ -1,1 +1,257 @@
-//! The suite.
+//! The suite that every store, queue and layer cache has to pass: the contract of tasks, a case a sentence.
+//!
+//! An implementation gives an empty [`Fixture`] for each case and calls [`crate::conformance!`] with the function that
+//! makes it.
+#![allow(clippy::unwrap_used, reason = "the suite runs in tests only")]
+#![allow(missing_docs, reason = "the names of the cases are the sentences")]
+
+pub mod admission;
+pub mod layers;
+pub mod lease;
+pub mod list;
+pub mod outcome;
+pub mod queue;
+pub mod sweeper;
+pub mod target;
+
+use std::future::Future;
+use std::time::Duration;
+
+use accel_domain::task::{Lease, NewTask, Phase, Progress, RetryPolicy, Start, State, Task, TaskId, TaskKind};
+use accel_domain::{Format, Output, Timestamp};
+use accel_image::Digest;
+
+use crate::{Admission, LayerCache, StoreError, TaskQueue, TaskStore};
+
+/// An empty store, queue and cache, and the time of the queue.
+pub trait Fixture: Sync {
+    /// The store.
+    type Tasks: TaskStore;
+    /// The queue.
+    type Queue: TaskQueue;
+    /// The cache.
+    type Layers: LayerCache;
+
+    /// The store.
+    fn tasks(&self) -> &Self::Tasks;
+    /// The queue.
+    fn queue(&self) -> &Self::Queue;
+    /// The cache.
+    fn layers(&self) -> &Self::Layers;
+    /// Returns when so much of the queue's time has passed: whole seconds.
+    fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// One test for each case, on what `$make`, an async function in scope, gives.
+#[macro_export]
+macro_rules! conformance {
+    ($make:ident) => {
+        $crate::conformance!(@cases $make admission
+            a_task_is_read_as_it_was_accepted
+            an_event_joins_a_queued_task_of_the_same_source_digest_and_rule
+            an_event_joins_a_running_task
+            the_joined_task_tells_whether_its_message_was_sent
+            a_push_after_a_failure_makes_a_new_task
+            the_same_delivery_is_joined_after_its_task_has_ended
+            the_same_delivery_under_another_rule_makes_a_task_of_its_own
+            pushes_of_a_then_b_then_a_make_three_tasks
+            a_deletion_does_not_join_a_conversion
+            a_request_after_the_tag_was_resolved_makes_a_new_task
+            a_task_that_resolves_to_the_digest_of_a_live_one_joins_it
+            a_retry_does_not_take_the_key_of_a_live_task
+            an_expired_task_is_not_shown_and_blocks_nothing
+            a_hundred_deliveries_at_once_make_one_task
+            of_many_writers_of_one_revision_one_wins
+            updates_at_once_are_all_applied
+            what_is_not_there_is_not_found
+        );
+        $crate::conformance!(@cases $make lease
+            a_lease_keeps_others_out_for_a_minute
+            a_renewal_prolongs_the_lease_and_stores_progress
+            an_owner_that_lost_its_lease_changes_nothing
+            an_expired_lease_without_a_finished_layer_uses_an_attempt
+            an_expired_lease_with_a_finished_layer_uses_none
+            finding_again_what_was_finished_before_is_no_progress
+            a_task_out_of_attempts_is_failed_by_the_next_message
+            a_renewal_sees_that_the_task_is_to_be_cancelled
+            a_task_that_nobody_runs_is_cancelled_at_once
+            a_cancelled_task_whose_owner_died_ends_at_the_next_message
+            a_retry_raises_the_generation_and_voids_older_messages
+            a_running_task_is_not_retried
+        );
+        $crate::conformance!(@cases $make outcome
+            a_transient_end_frees_the_lease_and_says_when_in_one_write
+            the_waits_are_15_s_then_1_5_and_15_min_and_the_fifth_attempt_is_the_last
+            a_wait_over_15_min_lies_in_the_table
+            a_task_waits_until_its_time
+            throttling_uses_no_attempt_and_ends_after_a_day
+            a_pending_scan_uses_no_attempt_and_ends_after_a_day
+            an_interruption_uses_no_attempt_and_asks_for_the_next_part
+            two_invocations_in_a_row_that_finish_nothing_fail_the_task_with_the_way_out
+            a_completed_task_keeps_sizes_digest_and_reason
+            a_note_of_an_older_message_does_not_hide_that_the_task_waits
+        );
+        $crate::conformance!(@cases $make sweeper
+            a_task_never_enqueued_is_sent_after_two_minutes
+            a_task_that_was_enqueued_is_left_alone_however_old
+            a_task_is_sent_when_its_wait_is_over
+            a_task_whose_lease_expired_is_sent_once
+            a_task_older_than_the_queues_retention_is_sent_again
+            a_task_out_of_attempts_is_failed_with_the_last_reason
+            a_running_task_and_an_ended_one_are_left_alone
+            at_most_so_many_tasks_are_swept_at_once
+            a_task_whose_sender_died_is_run_in_the_end
+        );
+        $crate::conformance!(@cases $make list
+            tasks_are_listed_newest_first
+            a_page_has_a_thousand_rows_at_most
+            a_cursor_is_not_disturbed_by_new_tasks_or_forgotten_ones
+            a_cursor_that_no_list_gave_is_refused
+            a_list_filters_by_status
+            a_list_filters_by_source_as_written_and_in_full
+            a_list_shows_only_what_lies_under_the_visible_prefixes
+            a_joined_task_is_listed_by_the_state_of_the_other
+            finished_tasks_are_kept_for_their_retention
+            a_purge_forgets_what_has_expired_and_nothing_else
+            the_store_can_be_checked
+        );
+        $crate::conformance!(@cases $make target
+            a_target_has_one_owner_at_a_time
+            an_owner_renews_its_target
+            the_lease_of_a_target_expires
+            only_the_owner_releases_a_target
+            targets_do_not_touch_each_other
+            of_many_who_want_a_target_one_gets_it
+        );
+        $crate::conformance!(@cases $make queue
+            a_message_is_received_as_it_was_sent
+            a_received_message_is_invisible_while_it_is_held
+            a_message_that_is_not_acknowledged_comes_back_and_is_counted
+            an_acknowledged_message_never_comes_back
+            a_delayed_message_is_invisible_until_its_time
+            a_kept_message_stays_invisible
+            a_kept_message_may_be_given_back_at_once
+            a_stale_receipt_is_harmless
+            a_receiver_is_woken_by_a_message
+            a_receiver_waits_no_longer_than_it_says
+            every_message_goes_to_one_of_many_receivers
+        );
+        $crate::conformance!(@cases $make layers
+            a_layer_is_found_as_it_was_remembered
+            a_layer_is_found_only_under_its_exact_key
+            a_later_record_replaces_an_earlier_one
+            a_forgotten_layer_is_not_found
+            a_layer_is_forgotten_90_days_after_its_last_use
+            a_find_is_a_use
+            a_purge_leaves_layers_that_are_in_use
+        );
+    };
+    (@cases $make:ident $part:ident $($case:ident)*) => {
+        mod $part {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let fixture = super::$make().await;
+                    $crate::conformance::$part::$case(&fixture).await;
+                }
+            )*
+        }
+    };
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The time at which cases begin. The wall clock's, so that a store with an expiry of its own has nothing to remove.
+fn start_time() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap()
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.checked_add(by).unwrap()
+}
+
+fn policy() -> RetryPolicy {
+    RetryPolicy::default()
+}
+
+/// The id that cases call `name`.
+fn id(name: &str) -> TaskId {
+    let hex = Digest::of(name.as_bytes()).hex();
+    let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32]];
+    parts.join("-").parse().unwrap()
+}
+
+fn digest(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+/// A push of `h.example/p/app:1`, always the same digest and rule, by no named delivery.
+fn push(name: &str) -> NewTask {
+    NewTask {
+        id: id(name),
+        kind: TaskKind::Convert,
+        written: "h.example/p/app:1".to_owned(),
+        source: "h.example/p/app:1".parse().unwrap(),
+        digest: Some(digest("content")),
+        target: "h.example/p/app:1-esgz".parse().unwrap(),
+        output: Output::new(Format::Estargz.default_options()),
+        rule_hash: digest("rule"),
+        delivery: None,
+    }
+}
+
+/// A push of an image of its own.
+fn push_of_own(name: &str) -> NewTask {
+    NewTask { digest: Some(digest(name)), ..push(name) }
+}
+
+async fn admit(store: &impl TaskStore, new: NewTask, now: Timestamp) -> Admission {
+    store.admit(&Task::new(new, now)).await.unwrap()
+}
+
+/// Admits what has to be a new task.
+async fn created(store: &impl TaskStore, new: NewTask, now: Timestamp) -> TaskId {
+    let id = new.id.clone();
+    assert_eq!(admit(store, new, now).await, Admission::Created);
+    id
+}
+
+/// The task as it is, expired or not.
+async fn read(store: &impl TaskStore, id: &TaskId) -> Task {
+    store.get(id, Timestamp::MIN).await.unwrap().expect("the task is there")
+}
+
+/// `owner` has received a message of the task's first generation.
+async fn start(store: &impl TaskStore, id: &TaskId, owner: &str, now: Timestamp) -> Start {
+    store.update(id, now, |task| Ok(task.start(1, owner, &policy(), now))).await.unwrap().1
+}
+
+async fn renew(
+    store: &impl TaskStore,
+    id: &TaskId,
+    owner: &str,
+    layers: u32,
+    now: Timestamp,
+) -> Result<accel_domain::task::Renewal, StoreError> {
+    let progress = Progress { layers_total: 10, layers_converted: layers, ..Progress::default() };
+    let renewed = store.update(id, now, |task| Ok(task.renew(owner, 1, (Phase::Convert, progress), now)?)).await;
+    renewed.map(|(_, renewal)| renewal)
+}
+
+/// The owner of the running task says that it cannot succeed.
+async fn fail(store: &impl TaskStore, id: &TaskId, owner: &str, now: Timestamp) {
+    store.update(id, now, |task| Ok(task.fail(owner, 1, "no such image", &policy(), now)?)).await.unwrap();
+}
+
+/// Runs the task and fails it.
+async fn run_and_fail(store: &impl TaskStore, id: &TaskId, now: Timestamp) {
+    assert_eq!(start(store, id, "a", now).await, Start::Run);
+    fail(store, id, "a", now).await;
+    assert_eq!(read(store, id).await.state, State::Failed);
+}
+
+fn lease_end(task: &Task) -> Option<Timestamp> {
+    task.lease.as_ref().map(|lease: &Lease| lease.until)
+}
