@@ -5,14 +5,17 @@ use bytes::Bytes;
 
 use crate::download::Download;
 use crate::error::RegistryError;
+use crate::layout::{FileDownload, FileUpload};
 use crate::uploads::Session;
-use crate::{PutReceipt, Repository};
+use crate::{Layout, PutReceipt, Repository};
 
 /// One repository at one end. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum End {
     /// At a registry.
     Registry(Repository),
+    /// On disk. It has one repository, without a name.
+    Layout(Layout),
 }
 
 impl From<Repository> for End {
@@ -29,6 +32,7 @@ impl End {
     pub async fn head_manifest(&self, key: &str) -> Result<Option<Descriptor>, RegistryError> {
         match self {
             Self::Registry(repository) => repository.head_manifest(key).await,
+            Self::Layout(layout) => Ok(layout.head_manifest(key).await?),
         }
     }
 
@@ -39,6 +43,7 @@ impl End {
     pub async fn get_manifest(&self, key: &str) -> Result<RawDocument, RegistryError> {
         match self {
             Self::Registry(repository) => repository.get_manifest(key).await,
+            Self::Layout(layout) => Ok(layout.get_manifest(key).await?),
         }
     }
 
@@ -49,6 +54,7 @@ impl End {
     pub async fn get_small_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes, RegistryError> {
         match self {
             Self::Registry(repository) => repository.get_small_blob(descriptor, limit).await,
+            Self::Layout(layout) => Ok(layout.get_small_blob(descriptor, limit).await?),
         }
     }
 
@@ -62,6 +68,10 @@ impl End {
                 let download = repository.download(descriptor, range_start).await?;
                 Ok(BlobStream(Stream::Registry(Box::new(download))))
             }
+            Self::Layout(layout) => {
+                let download = layout.download(descriptor, range_start).await?;
+                Ok(BlobStream(Stream::Layout(Box::new(download))))
+            }
         }
     }
 
@@ -72,6 +82,7 @@ impl End {
     pub async fn read_range(&self, descriptor: &Descriptor, offset: u64, length: u64) -> Result<Bytes, RegistryError> {
         match self {
             Self::Registry(repository) => repository.read_range(descriptor, offset, length).await,
+            Self::Layout(layout) => Ok(layout.read_range(descriptor, offset, length).await?),
         }
     }
 
@@ -82,6 +93,7 @@ impl End {
     pub async fn has_blob(&self, digest: Digest) -> Result<Option<u64>, RegistryError> {
         match self {
             Self::Registry(repository) => repository.has_blob(digest).await,
+            Self::Layout(layout) => Ok(layout.has_blob(digest).await?),
         }
     }
 
@@ -92,6 +104,7 @@ impl End {
     pub async fn mount(&self, digest: Digest, from_repository: &str) -> Result<bool, RegistryError> {
         match self {
             Self::Registry(repository) => repository.mount(digest, from_repository).await,
+            Self::Layout(layout) => Ok(layout.has_blob(digest).await?.is_some()),
         }
     }
 
@@ -102,6 +115,7 @@ impl End {
     pub async fn start_upload(&self) -> Result<Upload, RegistryError> {
         match self {
             Self::Registry(repository) => Ok(Upload(Sending::Registry(repository.start_session().await?))),
+            Self::Layout(layout) => Ok(Upload(Sending::Layout(layout.start_upload().await?))),
         }
     }
 
@@ -112,6 +126,7 @@ impl End {
     pub async fn put_small_blob(&self, descriptor: &Descriptor, bytes: Bytes) -> Result<(), RegistryError> {
         match self {
             Self::Registry(repository) => repository.put_small_blob(descriptor, bytes).await,
+            Self::Layout(layout) => Ok(layout.put_small_blob(descriptor, bytes).await?),
         }
     }
 
@@ -122,6 +137,7 @@ impl End {
     pub async fn put_manifest(&self, key: &str, media_type: &str, bytes: Bytes) -> Result<PutReceipt, RegistryError> {
         match self {
             Self::Registry(repository) => repository.put_manifest(key, media_type, bytes).await,
+            Self::Layout(layout) => Ok(layout.put_manifest(key, media_type, bytes).await?),
         }
     }
 
@@ -132,16 +148,7 @@ impl End {
     pub async fn delete_manifest(&self, digest: Digest) -> Result<(), RegistryError> {
         match self {
             Self::Registry(repository) => repository.delete_manifest(digest).await,
-        }
-    }
-
-    /// See [`Repository::add_referrer_fallback`].
-    ///
-    /// # Errors
-    /// See [`RegistryError`].
-    pub async fn add_referrer_fallback(&self, subject: Digest, referrer: &Descriptor) -> Result<(), RegistryError> {
-        match self {
-            Self::Registry(repository) => repository.add_referrer_fallback(subject, referrer).await,
+            Self::Layout(layout) => Ok(layout.delete_manifest(digest).await?),
         }
     }
 
@@ -150,6 +157,7 @@ impl End {
     pub fn describe(&self) -> String {
         match self {
             Self::Registry(repository) => repository.describe(),
+            Self::Layout(layout) => layout.path().display().to_string(),
         }
     }
 
@@ -158,6 +166,8 @@ impl End {
     pub fn same_registry(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Registry(one), Self::Registry(other)) => one.same_registry(other),
+            (Self::Layout(one), Self::Layout(other)) => one.is_same(other),
+            (Self::Registry(_), Self::Layout(_)) | (Self::Layout(_), Self::Registry(_)) => false,
         }
     }
 
@@ -166,6 +176,7 @@ impl End {
     pub fn host(&self) -> &str {
         match self {
             Self::Registry(repository) => repository.host(),
+            Self::Layout(layout) => layout.path().to_str().unwrap_or("layout"),
         }
     }
 
@@ -175,11 +186,12 @@ impl End {
         self.same_registry(other) && self.repository() == other.repository()
     }
 
-    /// The repository's name.
+    /// The repository's name; empty for a layout.
     #[must_use]
     pub fn repository(&self) -> &str {
         match self {
             Self::Registry(repository) => repository.repository(),
+            Self::Layout(_) => "",
         }
     }
 }
@@ -189,6 +201,7 @@ pub struct BlobStream(Stream);
 
 enum Stream {
     Registry(Box<Download>),
+    Layout(Box<FileDownload>),
 }
 
 impl BlobStream {
@@ -200,6 +213,7 @@ impl BlobStream {
     pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         match &mut self.0 {
             Stream::Registry(download) => download.next().await,
+            Stream::Layout(download) => Ok(download.next().await?),
         }
     }
 }
@@ -209,6 +223,7 @@ pub struct Upload(Sending);
 
 enum Sending {
     Registry(Session),
+    Layout(FileUpload),
 }
 
 impl Upload {
@@ -219,6 +234,7 @@ impl Upload {
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), RegistryError> {
         match &mut self.0 {
             Sending::Registry(session) => session.write(bytes).await,
+            Sending::Layout(upload) => Ok(upload.write(bytes).await?),
         }
     }
 
@@ -229,6 +245,7 @@ impl Upload {
     pub async fn finish(self, digest: Digest) -> Result<(), RegistryError> {
         match self.0 {
             Sending::Registry(session) => session.finish(digest).await,
+            Sending::Layout(upload) => Ok(upload.finish(digest).await?),
         }
     }
 
@@ -236,6 +253,7 @@ impl Upload {
     pub async fn cancel(self) {
         match self.0 {
             Sending::Registry(session) => session.cancel().await,
+            Sending::Layout(upload) => drop(upload), // its temporary file goes with it
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use accel_domain::ErrorClass;
 use accel_image::{Digest, DocumentError};
 
-use crate::{CredentialError, Refused};
+use crate::{CredentialError, LayoutError, Refused};
 
 /// What was being done, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +164,17 @@ pub enum RegistryError {
         /// Why.
         source: DocumentError,
     },
+    /// The tag that lists the referrers of a manifest cannot be maintained.
+    #[error("{tag} lists the referrers of a manifest, but {reason}")]
+    Fallback {
+        /// Registry, repository and tag.
+        tag: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// An OCI layout on disk.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
 }
 
 /// A connection that could not be made or that broke. Its text holds no URL.
@@ -209,6 +220,7 @@ impl RegistryError {
             | Self::ManifestBlobUnknown(_)
             | Self::UploadLost { .. } => ErrorClass::BACKOFF,
             Self::Refused(refused) => refused.refusal.class(refused.retry_after),
+            Self::Layout(error) => error.class(),
             Self::UnknownHost { .. }
             | Self::Settings { .. }
             | Self::Tls { .. }
@@ -220,7 +232,8 @@ impl RegistryError {
             | Self::Address { .. }
             | Self::TooLarge { .. }
             | Self::OutOfRange { .. }
-            | Self::Document { .. } => ErrorClass::Permanent,
+            | Self::Document { .. }
+            | Self::Fallback { .. } => ErrorClass::Permanent,
         }
     }
 
@@ -244,7 +257,9 @@ impl RegistryError {
             | Self::Mismatch { .. }
             | Self::TooLarge { .. }
             | Self::OutOfRange { .. }
-            | Self::Document { .. } => None,
+            | Self::Document { .. }
+            | Self::Fallback { .. }
+            | Self::Layout(_) => None,
         }
     }
 }

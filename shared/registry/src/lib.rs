@@ -34,11 +34,14 @@ mod verify;
 mod mounts;
 mod uploads;
 
+mod layout;
+
 mod end;
 
 pub use credentials::{CredentialError, Credentials, Login, LoginFuture, NoCredentials, Secret, StaticCredentials};
 pub use end::{BlobStream, End, Upload};
 pub use error::{Action, NetworkError, RegistryError};
+pub use layout::{Layout, LayoutError, LayoutName};
 pub use manifests::PutReceipt;
 pub use refusal::{Refusal, Refused};
 pub use registries::{Registries, Repository};

@@ -5,19 +5,19 @@ use accel_image::{Annotations, Descriptor, Digest, Document, Index, media_type};
 use bytes::Bytes;
 use serde_json::Map;
 
+use crate::End;
 use crate::error::RegistryError;
-use crate::registries::Repository;
 
 /// The index is read, changed and written without a lock: another writer may have been quicker.
 const WRITES: u32 = 3;
 
 /// The fallback tag of `subject`.
-pub(crate) fn fallback_tag(subject: Digest) -> String {
+fn fallback_tag(subject: Digest) -> String {
     format!("sha256-{}", subject.hex())
 }
 
 /// `index` with `referrer`, or `None` if it is listed already.
-pub(crate) fn with_referrer(index: Option<Index>, referrer: &Descriptor) -> Option<Index> {
+fn with_referrer(index: Option<Index>, referrer: &Descriptor) -> Option<Index> {
     let mut index = index.unwrap_or_else(|| Index {
         schema_version: 2,
         media_type: media_type::OCI_INDEX.to_owned(),
@@ -33,11 +33,11 @@ pub(crate) fn with_referrer(index: Option<Index>, referrer: &Descriptor) -> Opti
     Some(index)
 }
 
-impl Repository {
+impl End {
     /// Lists `referrer` (with its artifact type and annotations) under the fallback tag of `subject`.
     ///
     /// # Errors
-    /// See [`RegistryError`]; [`RegistryError::Protocol`] where something else than an index stands under the tag.
+    /// See [`RegistryError`]; [`RegistryError::Fallback`] where the tag holds something else, or does not hold still.
     pub async fn add_referrer_fallback(&self, subject: Digest, referrer: &Descriptor) -> Result<(), RegistryError> {
         let tag = fallback_tag(subject);
         for _ in 0..WRITES {
@@ -47,20 +47,21 @@ impl Repository {
         }
         match with_referrer(self.fallback_index(&tag).await?, referrer) {
             None => Ok(()),
-            Some(_) => Err(self.action("PUT", format!("manifest {tag}")).protocol("another writer keeps replacing it")),
+            Some(_) => Err(self.fallback_error(&tag, "another writer keeps replacing it")),
         }
     }
 
     async fn fallback_index(&self, tag: &str) -> Result<Option<Index>, RegistryError> {
-        match self.get_manifest(tag).await {
-            Ok(found) => match found.document {
-                Document::Index(index) => Ok(Some(index)),
-                Document::Manifest(_) => {
-                    Err(self.action("GET", format!("manifest {tag}")).protocol("the fallback tag holds no index"))
-                }
-            },
-            Err(RegistryError::ManifestNotFound(_)) => Ok(None),
-            Err(error) => Err(error),
+        if self.head_manifest(tag).await?.is_none() {
+            return Ok(None);
         }
+        match self.get_manifest(tag).await?.document {
+            Document::Index(index) => Ok(Some(index)),
+            Document::Manifest(_) => Err(self.fallback_error(tag, "it holds no index")),
+        }
+    }
+
+    fn fallback_error(&self, tag: &str, reason: &'static str) -> RegistryError {
+        RegistryError::Fallback { tag: format!("{}:{tag}", self.describe()), reason }
     }
 }

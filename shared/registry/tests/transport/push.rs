@@ -50,7 +50,7 @@ async fn a_broken_patch_goes_on_at_the_servers_offset() {
 }
 
 #[tokio::test]
-async fn an_offset_that_cannot_be_told_loses_the_upload_and_not_the_bytes() {
+async fn an_offset_that_cannot_be_told_loses_the_upload() {
     let seen = AtomicUsize::new(0);
     let double = Double::with_fault(move |asked, memory| {
         if nth(asked, "PATCH", 1, &seen) {
@@ -62,10 +62,7 @@ async fn an_offset_that_cannot_be_told_loses_the_upload_and_not_the_bytes() {
     .await;
     let mut upload = double.end().start_upload().await.unwrap();
     let error = upload.write(pattern(100)).await.unwrap_err();
-    assert!(
-        error.refused().is_some_and(|refused| refused.status == 416)
-            || matches!(error, RegistryError::UploadLost { .. })
-    );
+    assert!(matches!(error, RegistryError::UploadLost { .. }), "{error}");
 }
 
 #[tokio::test]
