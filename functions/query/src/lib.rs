@@ -1,1 +1,78 @@
-//! Answers questions about tasks.
+//! Answers questions about tasks: the list, one task, health and metrics. Reads only.
+//!
+//! With a secret configured, the list and single tasks need an `Authorization` header and show what it covers.
+
+mod list;
+mod one;
+
+mod health;
+mod metrics;
+
+use std::sync::Arc;
+
+use accel_domain::Timestamp;
+use accel_domain::config::Config;
+use accel_domain::task::{Shown, State, Task};
+use accel_runtime::{ApiError, Clock, Gate, Granted, Metrics};
+use accel_tasks::{StoreError, TaskStore};
+use axum::Router;
+use axum::routing::get;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+
+/// What the query function works with.
+pub struct Query<S> {
+    store: Arc<S>,
+    gate: Arc<Gate>,
+    metrics: Metrics,
+    clock: Clock,
+    has_admin: bool,
+}
+
+impl<S: TaskStore> Query<S> {
+    /// A query function over `store`; `gate` is that of `config`.
+    #[must_use]
+    pub fn new(config: &Config, store: Arc<S>, gate: Arc<Gate>, metrics: Metrics, clock: Clock) -> Self {
+        Self { store, gate, metrics, clock, has_admin: config.server.admin_auth.is_some() }
+    }
+
+    /// What the request's header speaks for: something, if anything has to be spoken for.
+    async fn granted(&self, headers: &HeaderMap) -> Result<Granted, ApiError> {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let first = values.next().map(HeaderValue::as_bytes);
+        let granted = self.gate.matching(first.filter(|_| values.next().is_none())).await?;
+        let enough = granted.open || granted.is_recognised();
+        if enough { Ok(granted) } else { Err(ApiError::unauthorized("invalid auth config")) }
+    }
+
+    /// A task as the API shows it: one that has joined another shows how that one is, as long as it is kept.
+    async fn show(&self, task: &Task, now: Timestamp) -> Result<Shown, StoreError> {
+        let other = match &task.joined {
+            Some(id) if task.state == State::Joined => self.store.get(id, now).await?,
+            _ => None,
+        };
+        Ok(other.map_or_else(|| Shown::of(task, now), |other| Shown::through(task, &other, now)))
+    }
+}
+
+/// The query function's routes, without a fallback, so that they can be merged with others:
+/// `GET /api/v1/conversions`, `GET /api/v1/conversions/{id}`, `GET /api/v1/health`, `GET /metrics`.
+pub fn router<S: TaskStore>(query: Query<S>) -> Router {
+    Router::new()
+        .route("/api/v1/conversions", get(list::conversions::<S>))
+        .route("/api/v1/conversions/{id}", get(one::conversion::<S>))
+        .route("/api/v1/health", get(health::health::<S>))
+        .route("/metrics", get(metrics::metrics::<S>))
+        .with_state(Arc::new(query))
+}
+
+/// The store cannot be read: the cause is logged, since it may name what is not the caller's business.
+fn unreadable(error: &StoreError) -> ApiError {
+    match error {
+        StoreError::BadCursor => ApiError::illegal_parameter("`cursor` is not one that a list gave"),
+        error => {
+            tracing::error!(%error, "the task store cannot be read");
+            ApiError::unhealthy("the task store cannot be read")
+        }
+    }
+}

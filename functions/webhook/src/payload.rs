@@ -17,9 +17,9 @@ use serde::de::DeserializeOwned;
 /// The longest name in a payload (an operator, an id, a source) in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
-/// The most resources in one body: Harbor sends one, the distribution registry one a notification or a few. A body
-/// with more would take longer to store than its sender waits.
-pub(crate) const MAX_RESOURCES: usize = 1_000;
+/// The most resources in one body: Harbor sends one, the distribution registry a few. The ids of their tasks have to
+/// fit into one header (API Gateway allows 10 KB), and all of them are to be stored while the sender waits.
+pub(crate) const MAX_RESOURCES: usize = 100;
 
 /// What is wrong with a payload. Always the sender's fault: 400.
 #[derive(Debug, thiserror::Error)]

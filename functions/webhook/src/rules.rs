@@ -1,17 +1,17 @@
 //! The rules of a configuration, made ready to be matched with events.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
+use accel_domain::config::Config;
 use accel_domain::rule::{Match, glob};
 use accel_domain::{Output, Resource, TargetTemplate};
 use accel_image::{Digest, Reference};
 
-/// Every convert entry, and what is known of the registries' names and users.
-#[derive(Debug, Default)]
+/// Every convert entry, beside the configuration that it comes from.
+#[derive(Debug)]
 pub(crate) struct Rules {
+    pub(crate) config: Arc<Config>,
     pub(crate) entries: Vec<Entry>,
-    /// Who Accel itself is, by host.
-    pub(crate) users: HashMap<String, Vec<String>>,
 }
 
 /// One convert entry of a rule.
@@ -30,6 +30,25 @@ pub(crate) struct Entry {
 }
 
 impl Rules {
+    /// The rules of `config`.
+    pub(crate) fn new(config: Arc<Config>) -> Self {
+        let pairs =
+            config.rules.iter().flat_map(|rule| rule.outputs().map(move |(entry, output)| (rule, entry, output)));
+        let entries = pairs.map(|(rule, entry, output)| Entry {
+            matches: rule.matches.clone(),
+            target: entry.target.clone(),
+            rule_hash: output.rule_hash(entry.target.as_str()),
+            output,
+            delete: entry.delete,
+        });
+        Self { entries: entries.collect(), config }
+    }
+
+    /// The configured name of a host, by any name that events use for it.
+    pub(crate) fn host(&self, name: &str) -> Option<String> {
+        self.config.host_of(name).map(str::to_owned)
+    }
+
     /// The entries that are for `source`.
     pub(crate) fn matching(&self, source: &Reference) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.covers(source))
@@ -38,9 +57,8 @@ impl Rules {
     /// Whether an event about `resource` by `operator` is the echo of our own push: both who and what have to fit,
     /// since others may push such tags, and we may be given a user that others share.
     pub(crate) fn is_echo(&self, operator: Option<&str>, resource: &Resource) -> bool {
-        let ours = self.users.get(resource.reference.host());
-        let by_us =
-            operator.is_some_and(|operator| ours.is_some_and(|users| users.iter().any(|user| user == operator)));
+        let ours = self.config.operator_for(resource.reference.host(), resource.reference.repository());
+        let by_us = operator.is_some_and(|operator| ours == Some(operator));
         by_us && (is_original(&resource.reference) || self.is_target(&resource.reference))
     }
 
@@ -77,23 +95,23 @@ fn target_pattern(template: &TargetTemplate) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use accel_domain::Format;
-
     use super::*;
 
+    /// Rules of one entry a template, which others than the registry's user push to.
     pub(crate) fn rules(templates: &[&str]) -> Rules {
-        let entry = |text: &&str| {
-            let output = Output::new(Format::Estargz.default_options());
-            Entry {
-                matches: Match::default(),
-                target: text.parse().unwrap(),
-                rule_hash: output.rule_hash(text),
-                output,
-                delete: false,
-            }
+        let mut config = accel_domain::config::parse(REGISTRIES, "test.yaml").unwrap();
+        config.rules = templates.iter().map(|target| rule(target)).collect();
+        Rules::new(Arc::new(config))
+    }
+
+    const REGISTRIES: &str = "registries:\n  h.example: { username: robot$accel, password: \"${env:NONE}\" }\n";
+
+    fn rule(target: &str) -> accel_domain::config::Rule {
+        let entry = accel_domain::config::Convert {
+            target: target.parse().unwrap(),
+            ..accel_domain::config::Convert::of(accel_domain::Format::Estargz)
         };
-        let users = HashMap::from([("h.example".to_owned(), vec!["robot$accel".to_owned()])]);
-        Rules { entries: templates.iter().map(entry).collect(), users }
+        accel_domain::config::Rule { convert: vec![entry], ..Default::default() }
     }
 
     pub(crate) fn resource(text: &str) -> Resource {

@@ -7,7 +7,7 @@ use accel_domain::{Task, TaskId};
 use accel_tasks::{StoreError, TaskStore};
 use tokio::time::Instant;
 
-use crate::Clock;
+use accel_runtime::Clock;
 
 /// How long a caller may wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,9 +66,9 @@ enum Ended {
 
 /// Whether a task, or the one that it has joined, has ended.
 async fn ended<S: TaskStore>(store: &S, id: &TaskId, clock: &Clock) -> Result<Ended, StoreError> {
-    let mut task = store.get(id, clock()).await?;
+    let mut task = store.get(id, clock.now()).await?;
     if let Some(other) = task.as_ref().filter(|task| task.state == State::Joined).and_then(|task| task.joined.clone()) {
-        task = store.get(&other, clock()).await?;
+        task = store.get(&other, clock.now()).await?;
     }
     Ok(if task.as_ref().is_some_and(|task| task.state.is_live()) { Ended::No } else { Ended::Yes(task) })
 }

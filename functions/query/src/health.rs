@@ -1,0 +1,20 @@
+//! Whether Accel can do its work. Open to everybody: load balancers ask it.
+
+use std::sync::Arc;
+
+use accel_runtime::ApiError;
+use accel_tasks::TaskStore;
+use axum::extract::State;
+
+use crate::Query;
+
+/// `GET /api/v1/health`: `Ok`, or the part that fails.
+pub(crate) async fn health<S: TaskStore>(State(query): State<Arc<Query<S>>>) -> Result<&'static str, ApiError> {
+    match query.store.check().await {
+        Ok(()) => Ok("Ok"),
+        Err(error) => {
+            tracing::error!(%error, "the task store does not work");
+            Err(ApiError::unhealthy(format!("task store: {error}")))
+        }
+    }
+}

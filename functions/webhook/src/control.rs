@@ -1,0 +1,77 @@
+//! Running a task again, and cancelling it.
+
+use std::sync::Arc;
+
+use accel_domain::task::{Refused, Shown, State as TaskState, TaskIdError};
+use accel_domain::{Task, TaskId};
+use accel_runtime::{ApiError, Granted};
+use accel_tasks::{StoreError, TaskQueue, TaskStore};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::header::LOCATION;
+use http::{HeaderMap, StatusCode};
+
+use crate::receive::not_stored;
+use crate::{Webhook, access, admit};
+
+/// `POST /api/v1/conversions/{id}/retry`: from the beginning and at once. 202 with the task; 409 while it runs, or
+/// while another task does the same.
+pub(crate) async fn retry<S: TaskStore, Q: TaskQueue>(
+    State(webhook): State<Arc<Webhook<S, Q>>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let granted = access::known(&webhook.gate, &headers).await?;
+    let now = webhook.clock.now();
+    let task = webhook.change(&granted, &id, |task| Ok(task.retry(now)?)).await?;
+    tracing::info!(task.id = %task.id, "a task is to run again");
+    admit::send(&*webhook.store, &*webhook.queue, &task, now).await;
+    let location = [(LOCATION, format!("/api/v1/conversions/{}", task.id))];
+    Ok((StatusCode::ACCEPTED, location, Json(Shown::of(&task, now))).into_response())
+}
+
+/// `DELETE /api/v1/conversions/{id}`: 200 with the task. One that runs stops soon; 409 if it has ended otherwise.
+pub(crate) async fn cancel<S: TaskStore, Q: TaskQueue>(
+    State(webhook): State<Arc<Webhook<S, Q>>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let granted = access::known(&webhook.gate, &headers).await?;
+    let now = webhook.clock.now();
+    let stop = |task: &mut Task| match task.state {
+        TaskState::Cancelled => Ok(()),
+        _ => Ok(task.cancel(&webhook.policy, now)?),
+    };
+    let task = webhook.change(&granted, &id, stop).await?;
+    tracing::info!(task.id = %task.id, task.state = ?task.state, "a task is to stop");
+    Ok(Json(Shown::of(&task, now)).into_response())
+}
+
+impl<S: TaskStore, Q: TaskQueue> Webhook<S, Q> {
+    /// Changes a task that the header covers. Others are not there.
+    async fn change(
+        &self,
+        granted: &Granted,
+        id: &str,
+        mut change: impl FnMut(&mut Task) -> Result<(), StoreError> + Send,
+    ) -> Result<Task, ApiError> {
+        let id: TaskId = id.parse().map_err(|error: TaskIdError| ApiError::not_found(error.to_string()))?;
+        let changed = self.store.update(&id, self.clock.now(), |task| {
+            if !granted.shows(task.source.host(), task.source.repository()) {
+                return Err(StoreError::NotFound(task.id.clone()));
+            }
+            change(task)
+        });
+        changed.await.map(|(task, ())| task).map_err(|error| refused(&id, &error))
+    }
+}
+
+fn refused(id: &TaskId, error: &StoreError) -> ApiError {
+    match error {
+        StoreError::NotFound(_) => ApiError::not_found(format!("there is no task {id}")),
+        StoreError::Refused(Refused::Running) => ApiError::conflict("the task is running: cancel it first"),
+        StoreError::Refused(_) | StoreError::KeyTaken(_) => ApiError::conflict(error.to_string()),
+        _ => not_stored(error),
+    }
+}

@@ -1,0 +1,10 @@
+//! The webhook as its callers see it: requests in, answers and tasks out. The store is the embedded one, in a
+//! temporary directory; the query function's routes stand beside the webhook's, as in `accelctl serve`.
+
+mod app;
+
+mod contract;
+mod control;
+mod delivery;
+mod hostile;
+mod sync;
