@@ -11,7 +11,7 @@ use reqwest::{Method, Url};
 
 use crate::answer::Answer;
 use crate::challenge::{Bearer, Challenge};
-use crate::error::{Action, RegistryError};
+use crate::error::{Action, Object, RegistryError};
 use crate::token::{Grant, Scope, TokenAnswer};
 use crate::transport::{Host, Request};
 use crate::{Credentials, Login};
@@ -77,7 +77,7 @@ impl Auth {
         let remembered = {
             let mut state = self.state();
             // Another request may have renewed it meanwhile; what is older than this request is as stale as ours.
-            state.grants.retain(|grant| grant.issued > sent && Some(&grant.header) != used);
+            state.grants.retain(|grant| grant.issued > sent || !grant.covers(scopes));
             if let Some(grant) = state.grants.iter().find(|grant| grant.covers(scopes)) {
                 return Ok(Some(grant.header.clone()));
             }
@@ -115,7 +115,7 @@ impl Auth {
             return Err(RegistryError::Address { action: Box::new(action.clone()), target, reason: reason.to_owned() });
         }
         let request = Request {
-            action: Action { method: "GET", what: "token".to_owned(), ..action.clone() },
+            action: Action { method: "GET", object: Object::Token, ..action.clone() },
             method: Method::GET,
             url: token_url(realm, bearer, scopes),
             headers: login.iter().map(|login| (AUTHORIZATION, basic_header(login))).collect(),

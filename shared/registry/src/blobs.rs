@@ -6,7 +6,7 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 
 use crate::answer::Answer;
-use crate::error::{NetworkError, RegistryError};
+use crate::error::{NetworkError, Object, RegistryError};
 use crate::registries::Repository;
 use crate::transport::Request;
 use crate::verify::Verifier;
@@ -45,7 +45,7 @@ impl Repository {
     /// [`RegistryError::TooLarge`] by its descriptor, [`RegistryError::BlobNotFound`], [`RegistryError::Mismatch`].
     pub async fn get_small_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes, RegistryError> {
         if descriptor.size > limit {
-            let action = self.action("GET", format!("blob {}", descriptor.digest));
+            let action = self.action("GET", Object::Blob(descriptor.digest));
             return Err(RegistryError::TooLarge { action: Box::new(action), limit });
         }
         let mut backoff = self.host.backoff();
@@ -83,7 +83,7 @@ impl Repository {
     pub async fn read_range(&self, descriptor: &Descriptor, offset: u64, length: u64) -> Result<Bytes, RegistryError> {
         let (end, size) = (offset.saturating_add(length), descriptor.size);
         if end > size {
-            let action = Box::new(self.action("GET", format!("blob {}", descriptor.digest)));
+            let action = Box::new(self.action("GET", Object::Blob(descriptor.digest)));
             return Err(RegistryError::OutOfRange { action, offset, end, size });
         }
         if length == 0 {
@@ -157,7 +157,7 @@ impl Repository {
     }
 
     fn blob_request(&self, method: Method, digest: Digest, expected: &'static [u16]) -> Request {
-        let request = self.request(method, format!("blob {digest}"), &format!("blobs/{digest}"), expected);
+        let request = self.request(method, Object::Blob(digest), &format!("blobs/{digest}"), expected);
         request.with(ACCEPT_ENCODING, "identity")
     }
 }

@@ -65,4 +65,13 @@ mod tests {
             assert_eq!(parse(headers.iter().copied()), expected, "{headers:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_header_is_read_without_a_panic(header in "\\PC{0,80}", realm in "[ -!#-\\[\\]-~]{1,30}") {
+            parse([header.as_str()].into_iter());
+            let honest = format!("Bearer realm=\"{realm}\"");
+            proptest::prop_assert_eq!(parse([honest.as_str()].into_iter()), vec![bearer(&realm, None)]);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::answer::Answer;
 use crate::blobs::{short, skip_front};
-use crate::error::{Action, RegistryError};
+use crate::error::{Action, Object, RegistryError};
 use crate::registries::Repository;
 use crate::retry::Backoff;
 use crate::verify::Verifier;
@@ -31,7 +31,7 @@ impl Repository {
     pub(crate) async fn download(&self, descriptor: &Descriptor, start: u64) -> Result<Download, RegistryError> {
         let size = descriptor.size;
         if start > size {
-            let action = Box::new(self.action("GET", format!("blob {}", descriptor.digest)));
+            let action = Box::new(self.action("GET", Object::Blob(descriptor.digest)));
             return Err(RegistryError::OutOfRange { action, offset: start, end: size, size });
         }
         let mut download = Download {
@@ -114,7 +114,7 @@ impl Download {
 
     fn mismatch(&mut self, found: String) -> RegistryError {
         self.answer = None;
-        let action: Action = self.repository.action("GET", format!("blob {}", self.descriptor.digest));
+        let action: Action = self.repository.action("GET", Object::Blob(self.descriptor.digest));
         self.repository.mismatch(action, &self.descriptor, found)
     }
 }

@@ -18,13 +18,43 @@ pub struct Action {
     pub host: String,
     /// The repository.
     pub repository: String,
-    /// The object: `manifest 1.0`, `blob sha256:...`, `upload`.
-    pub what: String,
+    /// The object.
+    pub object: Object,
+}
+
+/// What a request is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    /// The manifest under a tag or digest.
+    Manifest(String),
+    /// A blob.
+    Blob(Digest),
+    /// A blob that is taken over from another repository.
+    Mount(Digest),
+    /// An upload whose digest is not known yet.
+    Upload,
+    /// The end of an upload.
+    UploadOf(Digest),
+    /// A token of the registry's realm.
+    Token,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifest(key) => write!(f, "manifest {key}"),
+            Self::Blob(digest) => write!(f, "blob {digest}"),
+            Self::Mount(digest) => write!(f, "mount of blob {digest}"),
+            Self::Upload => f.write_str("upload"),
+            Self::UploadOf(digest) => write!(f, "upload of blob {digest}"),
+            Self::Token => f.write_str("token"),
+        }
+    }
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} of {}/{}", self.method, self.what, self.host, self.repository)
+        write!(f, "{} {} of {}/{}", self.method, self.object, self.host, self.repository)
     }
 }
 

@@ -40,7 +40,7 @@ mod end;
 
 pub use credentials::{CredentialError, Credentials, Login, LoginFuture, NoCredentials, Secret, StaticCredentials};
 pub use end::{BlobStream, End, Upload};
-pub use error::{Action, NetworkError, RegistryError};
+pub use error::{Action, NetworkError, Object, RegistryError};
 pub use layout::{Layout, LayoutError, LayoutName};
 pub use manifests::PutReceipt;
 pub use refusal::{Refusal, Refused};

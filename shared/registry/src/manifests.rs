@@ -6,7 +6,7 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 
 use crate::answer::Answer;
-use crate::error::RegistryError;
+use crate::error::{Object, RegistryError};
 use crate::refusal::bounded;
 use crate::registries::Repository;
 use crate::transport::Request;
@@ -122,7 +122,7 @@ impl Repository {
     }
 
     fn manifest_request(&self, method: Method, key: &str, expected: &'static [u16]) -> Request {
-        self.request(method, format!("manifest {key}"), &format!("manifests/{key}"), expected)
+        self.request(method, Object::Manifest(key.to_owned()), &format!("manifests/{key}"), expected)
     }
 }
 

@@ -4,7 +4,7 @@ use accel_domain::ErrorClass;
 use accel_image::Digest;
 use reqwest::Method;
 
-use crate::error::RegistryError;
+use crate::error::{Object, RegistryError};
 use crate::registries::Repository;
 use crate::token::{Access, Scope};
 use crate::uploads::Session;
@@ -16,7 +16,7 @@ impl Repository {
     /// # Errors
     /// Transient ones only.
     pub async fn mount(&self, digest: Digest, from: &str) -> Result<bool, RegistryError> {
-        let mut request = self.request(Method::POST, format!("mount of blob {digest}"), "blobs/uploads/", &[201, 202]);
+        let mut request = self.request(Method::POST, Object::Mount(digest), "blobs/uploads/", &[201, 202]);
         request.url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
         request.scopes.push(Scope::new(from, Access::Pull));
         request.body = Some(bytes::Bytes::new());

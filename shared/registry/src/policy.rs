@@ -305,4 +305,28 @@ mod tests {
         assert_eq!(policy("docker.io", false, &[]).base().as_str(), "https://registry-1.docker.io/");
         assert_eq!(policy("h.example:5000", true, &[]).base().as_str(), "http://h.example:5000/");
     }
+
+    proptest::proptest! {
+        /// Whatever a registry writes, an upload goes on at its own origin or not at all.
+        #[test]
+        fn no_location_leads_an_upload_away(location in "[ -~]{0,8}(https?:)?[/\\\\]{0,3}[ -~]{0,20}(h\\.example)?[ -~]{0,20}") {
+            let tls = policy("h.example", false, &[]);
+            if let Ok(url) = tls.upload_location(tls.base(), &location) {
+                proptest::prop_assert_eq!(url.origin(), tls.base().origin());
+                proptest::prop_assert!(url.username().is_empty() && url.password().is_none());
+            }
+        }
+
+        /// Whatever number an address is, it is refused in all its spellings or in none.
+        #[test]
+        fn an_address_is_judged_the_same_in_every_spelling(bits in proptest::prelude::any::<u32>()) {
+            let [a, b, c, d] = bits.to_be_bytes();
+            let tls = policy("h.example", false, &[]);
+            let allowed = |text: String| tls.redirect(tls.base(), &text).is_ok();
+            let plain = allowed(format!("https://{a}.{b}.{c}.{d}/"));
+            proptest::prop_assert_eq!(plain, allowed(format!("https://{bits}/")));
+            proptest::prop_assert_eq!(plain, allowed(format!("https://0x{bits:x}/")));
+            proptest::prop_assert_eq!(plain, allowed(format!("https://[::ffff:{a}.{b}.{c}.{d}]/")));
+        }
+    }
 }

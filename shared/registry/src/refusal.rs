@@ -6,7 +6,7 @@ use std::time::Duration;
 use accel_domain::{ErrorClass, Retry};
 use oci_client::errors::{OciEnvelope, OciErrorCode};
 
-use crate::{Action, RegistryError};
+use crate::{Action, Object, RegistryError};
 
 /// How much of a registry's own words is repeated.
 const MAX_WORDS: usize = 300;
@@ -150,12 +150,10 @@ impl Refused {
     /// The error, by what was not there.
     pub(crate) fn into_error(self) -> RegistryError {
         let refused = Box::new(self);
-        match refused.refusal {
-            Refusal::ManifestBlobUnknown => RegistryError::ManifestBlobUnknown(refused),
-            Refusal::NotFound if refused.action.what.starts_with("manifest") => {
-                RegistryError::ManifestNotFound(refused)
-            }
-            Refusal::NotFound if refused.action.what.starts_with("blob") => RegistryError::BlobNotFound(refused),
+        match (refused.refusal, &refused.action.object) {
+            (Refusal::ManifestBlobUnknown, _) => RegistryError::ManifestBlobUnknown(refused),
+            (Refusal::NotFound, Object::Manifest(_)) => RegistryError::ManifestNotFound(refused),
+            (Refusal::NotFound, Object::Blob(_)) => RegistryError::BlobNotFound(refused),
             _ => RegistryError::Refused(refused),
         }
     }

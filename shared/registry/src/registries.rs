@@ -9,7 +9,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
 use crate::auth::Auth;
-use crate::error::{Action, RegistryError};
+use crate::error::{Action, Object, RegistryError};
 use crate::token::{Access, Scope};
 use crate::transport::{Host, Request};
 use crate::{Credentials, HostSettings, policy};
@@ -94,8 +94,8 @@ impl Repository {
         self.host.name == other.host.name
     }
 
-    pub(crate) fn action(&self, method: &'static str, what: impl Into<String>) -> Action {
-        Action { method, host: self.host.name.clone(), repository: self.name.to_string(), what: what.into() }
+    pub(crate) fn action(&self, method: &'static str, object: Object) -> Action {
+        Action { method, host: self.host.name.clone(), repository: self.name.to_string(), object }
     }
 
     pub(crate) fn scope(&self, access: Access) -> Scope {
@@ -109,15 +109,15 @@ impl Repository {
         url
     }
 
-    /// A request without body and headers, for the object `what` at `rest`.
-    pub(crate) fn request(&self, method: Method, what: String, rest: &str, expected: &'static [u16]) -> Request {
+    /// A request without body and headers, for `object` at `rest`.
+    pub(crate) fn request(&self, method: Method, object: Object, rest: &str, expected: &'static [u16]) -> Request {
         let access = match method {
             Method::GET | Method::HEAD => Access::Pull,
             Method::DELETE => Access::Delete,
             _ => Access::Push,
         };
         Request {
-            action: self.action(method_name(&method), what),
+            action: self.action(method_name(&method), object),
             url: self.url(rest),
             method,
             headers: Vec::new(),

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use reqwest::{Method, Url};
 
 use crate::answer::Answer;
-use crate::error::RegistryError;
+use crate::error::{Object, RegistryError};
 use crate::registries::Repository;
 use crate::token::Access;
 use crate::transport::Request;
@@ -29,7 +29,7 @@ pub(crate) struct Session {
 
 impl Repository {
     pub(crate) async fn start_session(&self) -> Result<Session, RegistryError> {
-        let mut request = self.request(Method::POST, "upload".to_owned(), "blobs/uploads/", &[202]);
+        let mut request = self.request(Method::POST, Object::Upload, "blobs/uploads/", &[202]);
         request.body = Some(Bytes::new());
         let answer = self.host.send_patiently(&request).await?;
         Session::from_answer(self, &answer)
@@ -116,7 +116,7 @@ impl Session {
     /// Closes the upload.
     pub(crate) async fn finish(self, digest: Digest) -> Result<(), RegistryError> {
         let mut request = self.request(Method::PUT, &[201, 204]);
-        request.action.what = format!("upload of blob {digest}");
+        request.action.object = Object::UploadOf(digest);
         request.url.query_pairs_mut().append_pair("digest", &digest.to_string());
         request.body = Some(Bytes::new());
         let mut backoff = self.repository.host.backoff();
@@ -147,7 +147,7 @@ impl Session {
     }
 
     fn request(&self, method: Method, expected: &'static [u16]) -> Request {
-        let mut request = self.repository.request(method, "upload".to_owned(), "", expected);
+        let mut request = self.repository.request(method, Object::Upload, "", expected);
         request.url = self.location.clone();
         request.scopes = vec![self.repository.scope(Access::Push)];
         request
@@ -162,7 +162,7 @@ impl Session {
     }
 
     fn lost(&self, reason: &str) -> RegistryError {
-        let action = Box::new(self.repository.action("PATCH", "upload"));
+        let action = Box::new(self.repository.action("PATCH", Object::Upload));
         RegistryError::UploadLost { action, reason: reason.to_owned() }
     }
 

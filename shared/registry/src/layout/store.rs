@@ -32,7 +32,7 @@ pub(super) enum Store {
         /// Where each blob begins, and its size.
         blobs: HashMap<Digest, Part>,
         /// Its index.
-        index: Index,
+        index: Box<Index>,
     },
 }
 
@@ -91,7 +91,7 @@ impl Store {
         };
         check_version(path, &read(VERSION_FILE, MAX_VERSION_BYTES)?)?;
         let index = parse_index(path, &read(INDEX_FILE, MAX_DOCUMENT_BYTES as u64)?)?;
-        Ok(Self::Archive { path: path.to_owned(), blobs: contents.blobs, index })
+        Ok(Self::Archive { path: path.to_owned(), blobs: contents.blobs, index: Box::new(index) })
     }
 
     /// The directory, or the tar file.
@@ -103,7 +103,7 @@ impl Store {
 
     pub(super) fn index(&self) -> Result<Index, LayoutError> {
         let path = match self {
-            Self::Archive { index, .. } => return Ok(index.clone()),
+            Self::Archive { index, .. } => return Ok(index.as_ref().clone()),
             Self::Directory(path) => path,
         };
         let file = path.join(INDEX_FILE);

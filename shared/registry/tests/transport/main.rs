@@ -9,3 +9,4 @@ mod auth;
 mod hosts;
 mod pull;
 mod push;
+mod tls;
