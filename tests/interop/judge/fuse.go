@@ -88,7 +88,10 @@ func newMounter(img *image, opts options) (*mounter, error) {
 	}
 	filesystem, err := stargzfs.NewFilesystem(
 		filepath.Join(work, "cache"),
-		config.Config{NoPrometheus: true, NoBackgroundFetch: true},
+		config.Config{
+			NoPrometheus: true, NoBackgroundFetch: true,
+			DirectoryCacheConfig: config.DirectoryCacheConfig{SyncAdd: true},
+		},
 		stargzfs.WithGetSources(source.FromDefaultLabels(hosts)),
 	)
 	return &mounter{img, filesystem, work}, err
@@ -124,7 +127,7 @@ func (m *mounter) judgeLayer(from *image, want, got ocispec.Descriptor) (string,
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d paths", len(mounted)), report(compare(expected, mounted, nil, secondTime))
+	return fmt.Sprintf("%d paths", len(mounted)), report(compare(expected, mounted, secondTime))
 }
 
 // list mounts one layer, reads all of it and unmounts it.

@@ -27,6 +27,7 @@ type options struct {
 	plainHTTP bool
 	kept      int
 	ignore    []string
+	since     int64
 }
 
 var commands = map[string]command{
@@ -62,7 +63,8 @@ func run(args []string) error {
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.BoolVar(&opts.plainHTTP, "plain-http", false, "speak plain HTTP to the registry")
 	flags.IntVar(&opts.kept, "kept", 0, "how many layers verify should find kept as they were in the source")
-	flags.StringVar(&ignore, "ignore", "", "comma separated paths that may be in the second tree only")
+	flags.StringVar(&ignore, "ignore", "", "comma separated paths that diff leaves out")
+	flags.Int64Var(&opts.since, "since", 9_000_000_000, "diff takes times from this second on as equal: unpacking made them")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func run(args []string) error {
 
 func usage() error {
 	var text strings.Builder
-	text.WriteString("usage: judge COMMAND [--plain-http] [--kept N] [--ignore PATH,...] ARGUMENTS\n")
+	text.WriteString("usage: judge COMMAND [--plain-http] [--kept N] [--ignore PATH,...] [--since SECONDS] ARGUMENTS\n")
 	for _, name := range []string{"verify", "fuse", "diff", "tree", "odd"} {
 		fmt.Fprintf(&text, "  %-7s %-14s %s\n", name, commands[name].args, commands[name].does)
 	}

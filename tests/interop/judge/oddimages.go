@@ -11,9 +11,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// writeOddImages writes three images: `odd` (two platforms and an attestation), which every tool can unpack;
-// `codecs`, whose layers are a plain tar, zstd and several gzip members; `stubborn`, which only a careful reader
-// takes and of which three layers cannot be represented.
+// writeOddImages writes `odd` (two platforms and an attestation), which every tool can unpack; `codecs`, whose layers
+// are a plain tar, zstd and several gzip members, and the same in `only-gzip`; `stubborn`, which only a careful
+// reader takes and of which three layers cannot be represented.
 func writeOddImages(_ options, args []string) error {
 	to := layout(args[0])
 	amd64, err := to.image("amd64", kinds, links, epoch, whiteouts, empty, landmarks)
@@ -44,6 +44,13 @@ func writeOddImages(_ options, args []string) error {
 		return err
 	}
 	if err := to.tag("codecs", codecs); err != nil {
+		return err
+	}
+	onlyGzip, err := to.image("amd64", kinds, links, whiteouts, epoch)
+	if err != nil {
+		return err
+	}
+	if err := to.tag("only-gzip", onlyGzip); err != nil {
 		return err
 	}
 	stubborn, err := to.image("amd64", blocks, replaced, sparseGNU, sparsePAX, notUTF8, links)

@@ -127,9 +127,8 @@ func readXattrs(path string) (map[string]string, error) {
 	return found, nil
 }
 
-// compare names every path on which two trees differ, sorted. Paths in onlySecond may be in the second alone.
-// sameTime decides whether two times count as equal.
-func compare(first, second tree, onlySecond []string, sameTime func(a, b int64) bool) []string {
+// compare names every path on which two trees differ, sorted. sameTime decides whether two times count as equal.
+func compare(first, second tree, sameTime func(a, b int64) bool) []string {
 	var differences []string
 	for path, want := range first {
 		got, present := second[path]
@@ -143,7 +142,7 @@ func compare(first, second tree, onlySecond []string, sameTime func(a, b int64) 
 		}
 	}
 	for path := range second {
-		if _, present := first[path]; !present && !contains(onlySecond, path) {
+		if _, present := first[path]; !present {
 			differences = append(differences, fmt.Sprintf("%q: should not be there", path))
 		}
 	}
@@ -174,16 +173,12 @@ func describe(want, got node, sameTime func(a, b int64) bool) string {
 	return strings.Join(found, "; ")
 }
 
-func contains(list []string, wanted string) bool {
-	for _, one := range list {
-		if one == wanted {
-			return true
-		}
+// unpackedTime takes times equal to the nanosecond, or both made while unpacking: no entry of the tar gave them.
+func unpackedTime(since int64) func(a, b int64) bool {
+	return func(a, b int64) bool {
+		return a == b || min(a, b) >= time.Unix(since, 0).UnixNano()
 	}
-	return false
 }
-
-func exactTime(a, b int64) bool { return a == b }
 
 // secondTime also takes a time rounded or cut to a second: the TOC's times are seconds in the specification.
 func secondTime(want, got int64) bool {
@@ -211,7 +206,11 @@ func diffDirectories(opts options, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := report(compare(first, second, opts.ignore, exactTime)); err != nil {
+	for _, path := range opts.ignore {
+		delete(first, path)
+		delete(second, path)
+	}
+	if err := report(compare(first, second, unpackedTime(opts.since))); err != nil {
 		return err
 	}
 	fmt.Printf("%d paths are equal\n", len(first))

@@ -1,0 +1,37 @@
+# The commands of daily work; each is one line that works without just, too.
+
+# All of this list
+default:
+    @just --list
+
+# Debug build of everything
+build:
+    cargo build --workspace
+
+# The quick loop: needs nothing but Rust and a C compiler
+quick:
+    cargo test --workspace
+
+# Everything CI checks: formatting, lints, docs, tests, judges
+test:
+    tests/run
+
+# Only the judges that did not come from us
+interop:
+    tests/setup
+    tests/interop/run
+
+# Accel with a registry and an image of its own, on 127.0.0.1:2077
+demo:
+    cargo run --release -p accelctl -- serve --demo
+
+fmt:
+    cargo fmt --all
+
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Writes docs/CONFIGURATION.md anew from the doc comments of the configuration
+docs:
+    cargo run -q -p accel-domain --example configuration > docs/CONFIGURATION.md
