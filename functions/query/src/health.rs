@@ -14,7 +14,7 @@ pub(crate) async fn health<S: TaskStore>(State(query): State<Arc<Query<S>>>) -> 
         Ok(()) => Ok("Ok"),
         Err(error) => {
             tracing::error!(%error, "the task store does not work");
-            Err(ApiError::unhealthy(format!("task store: {error}")))
+            Err(ApiError::unhealthy("the task store does not work: the log of Accel says why"))
         }
     }
 }

@@ -72,7 +72,7 @@ fn unreadable(error: &StoreError) -> ApiError {
         StoreError::BadCursor => ApiError::illegal_parameter("`cursor` is not one that a list gave"),
         error => {
             tracing::error!(%error, "the task store cannot be read");
-            ApiError::unhealthy("the task store cannot be read")
+            ApiError::unhealthy("the task store cannot be read: the log of Accel says why")
         }
     }
 }

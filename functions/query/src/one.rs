@@ -3,24 +3,28 @@
 use std::sync::Arc;
 
 use accel_domain::TaskId;
-use accel_domain::task::{Shown, TaskIdError};
+use accel_domain::task::Shown;
 use accel_runtime::ApiError;
 use accel_tasks::TaskStore;
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use http::HeaderMap;
 
 use crate::{Query, unreadable};
 
+/// The answer to what cannot be an id.
+const NO_ID: &str = "there is no such task: ids are UUIDs, as `accelctl task list` shows them";
+
 /// `GET /api/v1/conversions/{id}`. A task that the header does not cover is not there.
 pub(crate) async fn conversion<S: TaskStore>(
     State(query): State<Arc<Query<S>>>,
-    Path(id): Path<String>,
+    path: Result<Path<TaskId>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Json<Shown>, ApiError> {
     let granted = query.granted(&headers).await?;
     let now = query.clock.now();
-    let id: TaskId = id.parse().map_err(|error: TaskIdError| ApiError::not_found(error.to_string()))?;
+    let Path(id) = path.map_err(|_| ApiError::not_found(NO_ID))?;
     let found = query.store.get(&id, now).await.map_err(|error| unreadable(&error))?;
     let task = found
         .filter(|task| granted.shows(task.source.host(), task.source.repository()))

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use accel_domain::task::{Refused, Shown, State as TaskState, TaskIdError};
+use accel_domain::task::{Refused, Shown, State as TaskState};
 use accel_domain::{Task, TaskId};
 use accel_runtime::{ApiError, Granted};
 use accel_tasks::{StoreError, TaskQueue, TaskStore};
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::header::LOCATION;
@@ -15,16 +16,19 @@ use http::{HeaderMap, StatusCode};
 use crate::receive::not_stored;
 use crate::{Webhook, access, admit};
 
+/// The answer to what cannot be an id.
+const NO_ID: &str = "there is no such task: ids are UUIDs, as `accelctl task list` shows them";
+
 /// `POST /api/v1/conversions/{id}/retry`: from the beginning and at once. 202 with the task; 409 while it runs, or
 /// while another task does the same.
 pub(crate) async fn retry<S: TaskStore, Q: TaskQueue>(
     State(webhook): State<Arc<Webhook<S, Q>>>,
-    Path(id): Path<String>,
+    path: Result<Path<TaskId>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let granted = access::known(&webhook.gate, &headers).await?;
     let now = webhook.clock.now();
-    let task = webhook.change(&granted, &id, |task| Ok(task.retry(now)?)).await?;
+    let task = webhook.change(&granted, path, |task| Ok(task.retry(now)?)).await?;
     tracing::info!(task.id = %task.id, "a task is to run again");
     admit::send(&*webhook.store, &*webhook.queue, &task, now).await;
     let location = [(LOCATION, format!("/api/v1/conversions/{}", task.id))];
@@ -34,7 +38,7 @@ pub(crate) async fn retry<S: TaskStore, Q: TaskQueue>(
 /// `DELETE /api/v1/conversions/{id}`: 200 with the task. One that runs stops soon; 409 if it has ended otherwise.
 pub(crate) async fn cancel<S: TaskStore, Q: TaskQueue>(
     State(webhook): State<Arc<Webhook<S, Q>>>,
-    Path(id): Path<String>,
+    path: Result<Path<TaskId>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let granted = access::known(&webhook.gate, &headers).await?;
@@ -43,7 +47,7 @@ pub(crate) async fn cancel<S: TaskStore, Q: TaskQueue>(
         TaskState::Cancelled => Ok(()),
         _ => Ok(task.cancel(&webhook.policy, now)?),
     };
-    let task = webhook.change(&granted, &id, stop).await?;
+    let task = webhook.change(&granted, path, stop).await?;
     tracing::info!(task.id = %task.id, task.state = ?task.state, "a task is to stop");
     Ok(Json(Shown::of(&task, now)).into_response())
 }
@@ -53,10 +57,10 @@ impl<S: TaskStore, Q: TaskQueue> Webhook<S, Q> {
     async fn change(
         &self,
         granted: &Granted,
-        id: &str,
+        path: Result<Path<TaskId>, PathRejection>,
         mut change: impl FnMut(&mut Task) -> Result<(), StoreError> + Send,
     ) -> Result<Task, ApiError> {
-        let id: TaskId = id.parse().map_err(|error: TaskIdError| ApiError::not_found(error.to_string()))?;
+        let Path(id) = path.map_err(|_| ApiError::not_found(NO_ID))?;
         let changed = self.store.update(&id, self.clock.now(), |task| {
             if !granted.shows(task.source.host(), task.source.repository()) {
                 return Err(StoreError::NotFound(task.id.clone()));

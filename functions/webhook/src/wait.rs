@@ -43,13 +43,14 @@ pub(crate) async fn until_ended<S: TaskStore>(
     for id in ids {
         let mut pause = FIRST_LOOK;
         let task = loop {
-            match ended(store, id, clock).await? {
-                Ended::Yes(task) => break task,
-                Ended::No if end.is_some_and(|end| Instant::now() + pause > end) => {
-                    return Ok(Waited::Unfinished(id.clone()));
-                }
-                Ended::No => tokio::time::sleep(pause).await,
+            if let Ended::Yes(task) = ended(store, id, clock).await? {
+                break task;
             }
+            let left = end.map_or(pause, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(Waited::Unfinished(id.clone()));
+            }
+            tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
         let reason = task.filter(|task| Status::from(task.state) == Status::Failed).map(|task| task.reason);

@@ -18,6 +18,8 @@ use http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use crate::faults::Reach;
+
 /// Speaks for all of `harbor.example.com`.
 pub(crate) const HOOK: &str = "hook-secret";
 /// Speaks for its project `library`.
@@ -58,6 +60,7 @@ rules:
 
 pub(crate) struct App {
     pub(crate) store: Embedded,
+    pub(crate) reach: Reach,
     pub(crate) router: Router,
     _directory: tempfile::TempDir,
 }
@@ -79,13 +82,14 @@ impl App {
         let directory = tempfile::tempdir().unwrap();
         let store = Embedded::open(directory.path().join("accel.redb")).unwrap();
         let config: Arc<Config> = Arc::new(config::parse(text, "test.yaml").unwrap());
-        let shared = Arc::new(store.clone());
+        let reach = Reach::new(store.clone());
+        let shared = Arc::new(reach.clone());
         let (clock, metrics) = (Clock::default(), Metrics::new());
         let gate = Arc::new(Gate::new(&config, Arc::new(Secrets::new(clock.clone())), clock.clone()));
         let query = Query::new(&config, Arc::clone(&shared), Arc::clone(&gate), metrics.clone(), clock.clone());
         let webhook = Webhook::new(config, Arc::clone(&shared), shared, gate, metrics, clock).with_wait(wait);
         let router = accel_webhook::router(webhook).merge(accel_query::router(query));
-        Self { store, router: with_fallbacks(router), _directory: directory }
+        Self { store, reach, router: with_fallbacks(router), _directory: directory }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

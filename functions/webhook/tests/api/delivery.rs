@@ -1,7 +1,7 @@
 //! Which events make which tasks.
 
-use accel_domain::task::{State, TaskKind};
 use accel_domain::TaskId;
+use accel_domain::task::{State, TaskKind};
 use accel_image::Digest;
 use futures::future::join_all;
 use serde_json::json;

@@ -6,5 +6,6 @@ mod app;
 mod contract;
 mod control;
 mod delivery;
+mod faults;
 mod hostile;
 mod sync;

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use accel_domain::Timestamp;
+use accel_domain::task::RetryPolicy;
 use accel_webhook::SyncWait;
 use axum::body::Body;
 use http::{Request, StatusCode};
 
-use crate::app::{Answer, App, HOOK, OPEN, complete, fail, post, pushed};
+use serde_json::json;
+
+use crate::app::{Answer, App, HOOK, OPEN, OWNER, complete, fail, post, pushed};
 
 const APP: &str = "harbor.example.com/library/app:v1";
 
@@ -72,4 +76,30 @@ async fn a_caller_that_goes_away_leaves_the_task() {
     assert!(waiting.await.is_err());
     app.convert(complete).await;
     assert_eq!(app.tasks().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_task_that_joins_another_is_waited_for_through_it() {
+    let app = App::new();
+    let other = app.push(Some(HOOK), pushed(&[APP])).await.ids().remove(0);
+    app.message().await;
+    let resource = json!({ "type": "PUSH_ARTIFACT", "event_data": { "resources": [{ "resource_url": APP }] } });
+    let asked = post("/api/v1/conversions?sync=T", Some(HOOK), "application/json", resource.to_string());
+    let convert = async {
+        let joined = app.message().await.message.task;
+        assert_ne!(joined, other);
+        let (policy, now) = (RetryPolicy::default(), Timestamp::now());
+        app.change(&joined, |task| {
+            task.start(1, OWNER, &policy, now);
+            task.join(OWNER, 1, other.clone(), &policy, now).unwrap();
+        })
+        .await;
+        app.change(&other, |task| {
+            task.start(1, OWNER, &policy, now);
+            fail(task, now);
+        })
+        .await;
+    };
+    let answer = tokio::join!(app.send(asked), convert).0;
+    assert!(answer.is_error(500, "ERR_CONVERT_FAILED", "the source manifest is gone"), "{answer:?}");
 }
