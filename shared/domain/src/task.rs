@@ -9,6 +9,8 @@ mod sweep;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 
 use std::fmt;
 use std::str::FromStr;
