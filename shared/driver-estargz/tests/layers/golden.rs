@@ -1,0 +1,84 @@
+//! The bytes did not change by accident: pinned digests of the blob and of its TOC. Who changes them on purpose
+//! raises the format's version.
+
+use accel_domain::{ByteSize, EstargzOptions, Format};
+use accel_test_support::tar::{Format as TarFormat, char_device, dir, file, hardlink, symlink, whiteout};
+use accel_test_support::{Entry, tar};
+
+use crate::blob::{chunked, convert, prefetching};
+
+/// Of its own, so that no other test's wish for an entry changes it.
+fn fixture() -> Vec<Entry> {
+    let text = |bytes: usize| -> Vec<u8> { (0..bytes).map(|at| b"the quick brown fox "[at * at / 7 % 20]).collect() };
+    let small = (0..60).map(|at| file(format!("small/{at}"), text(at * 50)).mtime(at as i64));
+    let odd = [
+        dir("./").mode(0o40_755),
+        dir("bin/"),
+        file("bin/sh", text(70_000)).mode(0o4755).owner("root", "wheel"),
+        hardlink("bin/bash", "bin/sh"),
+        symlink("sh", "bin/sh"),
+        file("twice", b"first"),
+        file("five-megabytes", text(5 << 20)),
+        file("exactly-one-chunk", text(65_536)),
+        file("ünï<&>", b"").mtime(1_600_000_000).nanos(5).xattr("user.note", b"\0\xff"),
+        file(format!("long/{}", "n".repeat(200)), b"x").format(TarFormat::Gnu),
+        file("twice", b"second").uid(3_000_000),
+        char_device("null", 1, 3),
+        whiteout("bin/gone"),
+    ];
+    odd.into_iter().chain(small).collect()
+}
+
+#[test]
+fn output_did_not_change() {
+    assert_eq!(Format::Estargz.version(), 1, "new goldens go with a new version");
+    let default = EstargzOptions::default;
+    let rows = [
+        (
+            "default",
+            default(),
+            "ecb6173664850d34935f0c6ec7b1dbf68e9769e52c9b937a34300bf6a7db7edb",
+            "sha256:7102abb7c8a4bf5423e0eb295f8a5fdfd27e0354907b1ca6b575490f5d312cf4",
+        ),
+        (
+            "level 1",
+            EstargzOptions { level: 1, ..default() },
+            "9bc0c382739de694e3791821858885eea8f16cb7a6dfab8bf1078d85ffbf1b74",
+            "sha256:a842eb8837b0be46af0d76b18d3d2d9a942998353dd1e0f5f3af1b75b6881b1c",
+        ),
+        (
+            "level 12",
+            EstargzOptions { level: 12, ..default() },
+            "5d2761316e9dd5187e429434b70b15dcc057f39f9e192ec120a47a8da4b78206",
+            "sha256:6e4abbdf6216696efd55fd75812db3990bd783371a2807505ffa41e037d2bb06",
+        ),
+        (
+            "chunks of 64 KiB",
+            chunked(65_536),
+            "2bb606d9b0c6f56ed8b45ab6e4bfee742a0722575b10b87430d8c5efe670755c",
+            "sha256:bc8aaaa8ebf0acc99d6b5ab99fd3c6d3f59de5f230215381712dc3e7a3f3a938",
+        ),
+        (
+            "shared members",
+            EstargzOptions { min_chunk_size: ByteSize(16_384), ..default() },
+            "4dbec7cff8226432f72af27f0ab5215f33dbf34c456aac5b435e5d1fe848e9ae",
+            "sha256:56324bc7ceb514dc7a6018e3edeb6e841ac88ee4d907781a7940d3c1645246fa",
+        ),
+        (
+            "prefetch",
+            prefetching(&["/bin/*", "/small/3*"]),
+            "1c0d9ff1b4717be7904433b4c48b89ee9d7e9c4b9097c1c9ec3b0dadedeb146f",
+            "sha256:ceaa9e3f52b7dbb097b8431353e2328808e3ac4c6bf7b88e73b53abd648a8225",
+        ),
+    ];
+    let source = tar(&fixture());
+    let mut changed = Vec::new();
+    for (what, options, blob, toc) in rows {
+        let made = convert(&source, &options);
+        let found = (made.converted.digest.hex(), &made.converted.annotations[accel_driver_estargz::TOC_DIGEST]);
+        if (found.0.as_str(), found.1.as_str()) != (blob, toc) {
+            changed.push(format!("(\"{what}\", …, \"{}\", \"{}\")", found.0, found.1));
+        }
+    }
+    assert!(changed.is_empty(), "{}", changed.join("\n"));
+}
