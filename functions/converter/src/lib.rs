@@ -1,1 +1,16 @@
-//! Settles messages: runs conversions.
+//! Settles messages: each names a task, which is run under a lease and recorded as what became of it.
+//!
+//! [`Converter::settle`] is the only place where the class of an error becomes an action.
+
+mod settle;
+
+mod run;
+
+mod convert;
+mod delete;
+
+mod heartbeat;
+mod report;
+
+pub use run::RunError;
+pub use settle::{Converter, Verdict};

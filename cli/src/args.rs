@@ -1,0 +1,66 @@
+//! The command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::{completions, config, convert, store, task};
+
+/// Turns container images into lazily pullable ones.
+///
+/// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 failed, but may succeed later; 4 compared and different; 130
+/// interrupted; 141 nobody reads the output.
+#[derive(Debug, Parser)]
+#[command(name = "accelctl", version, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Convert one image.
+    Convert(Box<convert::ConvertArgs>),
+    /// Create, list and steer the tasks of a server.
+    Task(task::TaskArgs),
+    /// Check and explain the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Look after the embedded store of a server that does not run.
+    #[command(subcommand)]
+    Store(store::StoreCommand),
+    /// Write the completions for a shell to standard output.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON document on standard output.
+    Json,
+}
+
+impl Args {
+    /// Runs the command.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Convert(args) => block_on(convert::run(*args)),
+            Command::Task(args) => block_on(task::run(args)),
+            Command::Config(command) => config::run(command),
+            Command::Store(command) => block_on(store::run(command)),
+            Command::Completions { shell } => {
+                completions::run(shell);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}

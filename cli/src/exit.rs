@@ -1,0 +1,96 @@
+//! Exit codes, and how a failure is told.
+
+use std::process::ExitCode;
+
+use accel_domain::ErrorClass;
+use accel_pipeline::ConvertError;
+use accel_registry::{LayoutError, RegistryError};
+use accel_runtime::SecretError;
+use accel_tasks::StoreError;
+
+use crate::api::ApiError;
+use crate::convert::Moved;
+
+/// It failed, and will fail again until something is changed.
+pub(crate) const FAILED: u8 = 1;
+/// It may succeed when it is tried again later.
+pub(crate) const TRY_AGAIN: u8 = 3;
+/// It was compared, and differs.
+pub(crate) const DIFFERS: u8 = 4;
+/// It was interrupted.
+pub(crate) const INTERRUPTED: u8 = 130;
+/// Nobody read what it wrote, as with SIGPIPE.
+pub(crate) const PIPE_CLOSED: u8 = 141;
+
+/// A failure whose exit code is known. What there was to say has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {0}")]
+pub(crate) struct Quietly(pub(crate) u8);
+
+/// Tells of a failure on standard error and gives its exit code.
+pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    if let Some(Quietly(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
+    }
+    eprintln!("error: {}", chain(&error));
+    ExitCode::from(match class(&error) {
+        Some(ErrorClass::Transient(_)) => TRY_AGAIN,
+        Some(ErrorClass::Interrupted) => INTERRUPTED,
+        Some(ErrorClass::Permanent) | None => FAILED,
+    })
+}
+
+/// The class of an error of ours, with or without context around it.
+fn class(error: &anyhow::Error) -> Option<ErrorClass> {
+    let classes = [
+        error.downcast_ref().map(ConvertError::class),
+        error.downcast_ref().map(RegistryError::class),
+        error.downcast_ref().map(LayoutError::class),
+        error.downcast_ref().map(StoreError::class),
+        error.downcast_ref().map(SecretError::class),
+        error.downcast_ref().map(ApiError::class),
+        error.downcast_ref().map(Moved::class),
+    ];
+    classes.into_iter().flatten().next()
+}
+
+/// The error with its causes, none said twice.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let next = cause.to_string();
+        if text.is_empty() {
+            text = next;
+        } else if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_that_may_pass_is_found_under_its_context() {
+        let rows = [
+            (anyhow::Error::new(Moved), Some(ErrorClass::BACKOFF)),
+            (anyhow::Error::new(StoreError::InUse("x".to_owned())).context("more"), None),
+            (anyhow::anyhow!("else"), None),
+        ];
+        assert_eq!(class(&rows[0].0), rows[0].1);
+        assert_eq!(class(&rows[1].0), Some(StoreError::InUse(String::new()).class()));
+        assert_eq!(class(&rows[2].0), rows[2].1);
+    }
+
+    #[test]
+    fn says_each_cause_once() {
+        let inner = std::io::Error::other("no room");
+        let error = Err::<(), _>(inner).context("writing x: no room").context("converting").unwrap_err();
+        assert_eq!(chain(&error), "converting: writing x: no room");
+    }
+}

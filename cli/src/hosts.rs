@@ -1,0 +1,74 @@
+//! Registries as the configuration describes them, in the words of the registry client.
+
+use std::sync::Arc;
+
+use accel_domain::ErrorClass;
+use accel_domain::config::{Config, LayerLimits};
+use accel_registry::{CredentialError, Credentials, HostSettings, Login, LoginFuture, Secret};
+use accel_runtime::{RegistryLogins, Secrets};
+use accel_stream::Limits;
+use anyhow::Context as _;
+
+/// What the configuration says of `host`, which is configured.
+pub(crate) async fn settings(config: &Config, host: &str, secrets: &Secrets) -> anyhow::Result<HostSettings> {
+    let entry = config.transport(host).with_context(|| format!("registry {host} is not configured"))?;
+    let ca_pem = entry.ca_file.as_ref().map(|file| {
+        std::fs::read(file)
+            .with_context(|| format!("registry {host}: its ca_file {} cannot be read", file.display()))
+    });
+    let proxy = match &entry.proxy {
+        Some(reference) => {
+            let url = secrets.current(reference).await.with_context(|| format!("registry {host}: its proxy"))?;
+            Some(Secret::new(url.expose()))
+        }
+        None => None,
+    };
+    Ok(HostSettings {
+        plain_http: entry.plain_http,
+        ca_pem: ca_pem.transpose()?,
+        proxy,
+        token_realms: entry.token_realms.clone(),
+        aliases: entry.aliases.clone(),
+        ..HostSettings::new(host)
+    })
+}
+
+/// What the configuration allows a layer of `host` to cost.
+pub(crate) fn limits(config: &Config, host: &str) -> Limits {
+    let LayerLimits { entries, path, pax, layer, ratio, zstd_window } =
+        config.transport(host).map(|entry| entry.limits).unwrap_or_default();
+    Limits {
+        entries,
+        path_bytes: path.0,
+        pax_bytes: pax.0,
+        layer_bytes: layer.0,
+        ratio: ratio.into(),
+        zstd_window_bytes: zstd_window.0,
+    }
+}
+
+/// The logins of the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct ConfiguredLogins(RegistryLogins);
+
+impl ConfiguredLogins {
+    pub(crate) const fn new(config: Arc<Config>, secrets: Arc<Secrets>) -> Self {
+        Self(RegistryLogins::new(config, secrets))
+    }
+}
+
+impl Credentials for ConfiguredLogins {
+    fn login<'a>(&'a self, host: &'a str, repository: &'a str) -> LoginFuture<'a> {
+        Box::pin(async move {
+            let found = self.0.login(host, repository).await.map_err(|error| {
+                let class = error.class();
+                let text = format!("{:#}", anyhow::Error::new(error));
+                match class {
+                    ErrorClass::Permanent => CredentialError::Unusable(text),
+                    ErrorClass::Transient(_) | ErrorClass::Interrupted => CredentialError::Unavailable(text),
+                }
+            })?;
+            Ok(found.map(|login| Login::new(login.username, login.password.expose())))
+        })
+    }
+}

@@ -1,0 +1,32 @@
+//! `accelctl`: Accel on one machine.
+
+mod args;
+mod exit;
+mod out;
+
+mod connect;
+mod docker;
+mod hosts;
+mod place;
+
+mod bars;
+mod convert;
+mod phases;
+mod records;
+mod show;
+
+mod api;
+mod task;
+
+mod completions;
+mod config;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    exit::code(args.run())
+}

@@ -1,0 +1,74 @@
+//! The heartbeat of a running task: renews its lease, and the target's while it is held, and hears of cancellation.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use accel_domain::task::{LEASE, LEASE_RENEWAL, Renewal, Task};
+use accel_pipeline::{Stop, StopReason, Tally};
+use accel_tasks::{StoreError, TaskStore};
+use tracing::warn;
+
+use crate::settle::Converter;
+
+/// Keeps what a running task holds.
+pub(crate) struct Heartbeat<'c, S> {
+    converter: &'c Converter<S>,
+    task: &'c Task,
+    tally: &'c Tally,
+    stop: &'c Stop,
+    target_held: AtomicBool,
+}
+
+impl<'c, S: TaskStore> Heartbeat<'c, S> {
+    pub(crate) const fn new(converter: &'c Converter<S>, task: &'c Task, tally: &'c Tally, stop: &'c Stop) -> Self {
+        Self { converter, task, tally, stop, target_held: AtomicBool::new(false) }
+    }
+
+    /// Beats for ever.
+    pub(crate) async fn beat(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(LEASE_RENEWAL).await;
+            match self.renew().await {
+                Ok(Renewal::Held) => {}
+                Ok(Renewal::Cancel) => self.stop.stop(StopReason::Cancelled),
+                Err(StoreError::Refused(_) | StoreError::NotFound(_)) => self.stop.stop(StopReason::LeaseLost),
+                Err(error) => warn!(%error, "the lease was not renewed; it is tried again"),
+            }
+        }
+    }
+
+    /// Renews the task's lease now, with how far it is.
+    pub(crate) async fn renew(&self) -> Result<Renewal, StoreError> {
+        let now = (self.converter.now)();
+        let seen = self.tally.seen();
+        let renew = |task: &mut Task| Ok(task.renew(&self.converter.owner, self.task.generation, seen, now)?);
+        let (_, renewal) = self.converter.store.update(&self.task.id, now, renew).await?;
+        if self.target_held.load(Ordering::Relaxed) {
+            self.take_target().await?;
+        }
+        Ok(renewal)
+    }
+
+    /// Takes, or renews, the lease of the target; `false` if another task has it.
+    pub(crate) async fn take_target(&self) -> Result<bool, StoreError> {
+        let now = (self.converter.now)();
+        let taken = self.converter.store.lease_target(&self.task.target, &self.holder(), LEASE, now).await?;
+        self.target_held.store(taken, Ordering::Relaxed);
+        Ok(taken)
+    }
+
+    /// Gives the lease of the target back: after what became of the task is recorded, so that whoever takes it next
+    /// finds either a task that has ended or one that has not come to its tag.
+    pub(crate) async fn release_target(&self) {
+        if !self.target_held.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = self.converter.store.release_target(&self.task.target, &self.holder()).await {
+            warn!(%error, "the lease of the target was not given back; it ends by itself");
+        }
+    }
+
+    fn holder(&self) -> String {
+        format!("{} {}", self.converter.owner, self.task.id)
+    }
+}
