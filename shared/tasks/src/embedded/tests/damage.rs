@@ -1,0 +1,209 @@
+//! Flipped bits and cut files: every value is right, or the damage is reported.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::super::record::{HEADER_BYTES, MARK};
+use super::*;
+use crate::{ListQuery, StoreError};
+
+/// What a look at the whole store sees, if it is not refused.
+async fn look(path: &Path, tasks: &[Task]) -> Result<(), StoreError> {
+    let store = Embedded::open(path)?;
+    for (n, task) in (0..).zip(tasks) {
+        assert_eq!(store.get(&task.id, noon()).await?.as_ref(), Some(task), "never a wrong task, never none");
+        let live = store.live(&task.live_key()).await?;
+        assert_eq!(live, task.state.is_live().then(|| task.id.clone()));
+        assert_eq!(store.find_layer(&layer_key(n), noon()).await?, Some(layer(n)));
+        let again = store.admit(&Task { id: nth_id(1000 + n), ..task.clone() }).await?;
+        assert_eq!(again.task(task).id, task.id);
+    }
+    let mut listed = store.list(&ListQuery::default(), noon()).await?.tasks;
+    listed.sort_by_key(|task| task.id.clone());
+    assert_eq!(listed, tasks);
+    let mut messages = 0;
+    while let Some(received) = store.receive(Duration::ZERO, Duration::from_secs(60)).await? {
+        store.acknowledge(&received.receipt).await?;
+        messages += 1;
+    }
+    assert_eq!(messages, tasks.len());
+    Ok(())
+}
+
+/// Looks at a damaged copy: whether the damage was reported.
+async fn is_reported(path: &Path, bytes: &[u8], tasks: &[Task], what: &str) -> bool {
+    fs::write(path, bytes).unwrap();
+    match look(path, tasks).await {
+        Ok(()) => false,
+        Err(StoreError::Damaged { what, detail }) => {
+            assert!(what.contains("copy.redb"), "names the file: {what}");
+            assert!(detail.contains("--salvage"), "names the way out: {detail}");
+            true
+        }
+        Err(error) => panic!("{what}: {error:?}"),
+    }
+}
+
+struct Original {
+    directory: tempfile::TempDir,
+    bytes: Vec<u8>,
+    tasks: Vec<Task>,
+}
+
+async fn original() -> Original {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("accel.redb");
+    let tasks = filled(&path).await;
+    Original { bytes: fs::read(&path).unwrap(), tasks, directory }
+}
+
+impl Original {
+    fn copy(&self) -> PathBuf {
+        self.directory.path().join("copy.redb")
+    }
+
+    /// Where bytes lie that are not zero: pages in use, and ones freed a moment ago.
+    fn used(&self) -> Vec<usize> {
+        (0..self.bytes.len()).filter(|at| self.bytes[*at] != 0).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_reported_or_does_not_matter() {
+    let original = original().await;
+    assert!(!is_reported(&original.copy(), &original.bytes, &original.tasks, "whole").await);
+    let used = original.used();
+    // The header byte by byte, then places all over the pages in use.
+    let header = 0..320;
+    let elsewhere = (0..240).map(|n| used[n * used.len() / 240]);
+    let mut reported = 0;
+    for (n, at) in header.chain(elsewhere).enumerate() {
+        let mut bytes = original.bytes.clone();
+        bytes[at] ^= 1 << (n % 8);
+        let what = format!("bit {} of byte {at}", n % 8);
+        reported += u32::from(is_reported(&original.copy(), &bytes, &original.tasks, &what).await);
+    }
+    assert!(reported > 100, "only {reported} of the flipped bits were noticed");
+}
+
+#[tokio::test]
+async fn every_bit_of_the_flags_is_reported_or_does_not_matter() {
+    let original = original().await;
+    for at in [9, 10, 11] {
+        for bit in 0..8 {
+            let mut bytes = original.bytes.clone();
+            bytes[at] ^= 1 << bit;
+            is_reported(&original.copy(), &bytes, &original.tasks, &format!("bit {bit} of byte {at}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cut_file_is_reported() {
+    let original = original().await;
+    let whole = original.bytes.len();
+    let cuts = (0..60).map(|n| n * whole / 60).chain([1, 9, 63, 64, 319, 320, 4095, 4096, 4097, whole - 1]);
+    for cut in cuts {
+        let what = format!("cut to {cut} bytes");
+        assert!(is_reported(&original.copy(), &original.bytes[..cut], &original.tasks, &what).await, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_something_else_is_reported() {
+    let original = original().await;
+    for bytes in [b"hello".to_vec(), vec![0; 8192], vec![0xFF; 1 << 20]] {
+        assert!(is_reported(&original.copy(), &bytes, &original.tasks, "not a store").await);
+    }
+}
+
+/// Where the records of `task` begin.
+fn records_of(bytes: &[u8], task: &Task) -> Vec<usize> {
+    let beginning = format!(r#"{{"id":"{}""#, task.id).into_bytes();
+    let is_record = |at: &usize| bytes[at + HEADER_BYTES..].starts_with(&beginning);
+    let marks = (0..bytes.len() - HEADER_BYTES).filter(|at| bytes[*at..].starts_with(&MARK));
+    marks.filter(is_record).collect()
+}
+
+#[tokio::test]
+async fn a_record_damaged_while_the_store_is_open_is_named() {
+    let original = original().await;
+    let (path, task) = (original.copy(), &original.tasks[5]);
+    fs::write(&path, &original.bytes).unwrap();
+    let store = Embedded::open(&path).unwrap();
+    let records = records_of(&fs::read(&path).unwrap(), task);
+    assert!(!records.is_empty());
+    {
+        use std::os::unix::fs::FileExt;
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        for at in records {
+            file.write_all_at(b"x", (at + HEADER_BYTES + 60) as u64).unwrap();
+        }
+    }
+    // What is in redb's cache is as it was written; with it full of other pages the file is read.
+    for n in 0..12_000 {
+        store.remember_layer(&layer_key(100_000 + n), &layer(n), noon()).await.unwrap();
+        if n % 4000 == 3999 && store.get(&task.id, noon()).await.is_err() {
+            break;
+        }
+    }
+    let read = store.get(&task.id, noon()).await;
+    let named = format!("task {}", task.id);
+    assert!(matches!(&read, Err(StoreError::Damaged { what, .. }) if what.contains(&named)), "{read:?}");
+}
+
+#[tokio::test]
+async fn salvaging_keeps_what_can_be_read() {
+    let original = original().await;
+    let path = original.copy();
+    let mut bytes = original.bytes.clone();
+    let lost = &original.tasks[7];
+    for at in records_of(&original.bytes, lost) {
+        bytes[at + HEADER_BYTES + 60] ^= 4;
+    }
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(Embedded::open(&path).map(drop), Err(StoreError::Damaged { .. })));
+    let salvaged = Embedded::salvage(&path).unwrap();
+    assert_eq!((salvaged.kept, salvaged.lost, salvaged.layers), (11, 1, 12));
+    assert_eq!(salvaged.set_aside, original.directory.path().join("copy.redb.damaged-1"));
+    assert_eq!(fs::read(&salvaged.set_aside).unwrap(), bytes);
+
+    let store = Embedded::open(&path).unwrap();
+    for (n, task) in (0..).zip(&original.tasks) {
+        let kept = store.get(&task.id, noon()).await.unwrap();
+        assert_eq!(kept.as_ref(), Some(task).filter(|task| task.id != lost.id));
+        assert_eq!(store.find_layer(&layer_key(n), noon()).await.unwrap(), Some(layer(n)));
+    }
+    let mut sent = Vec::new();
+    while let Some(received) = store.receive(Duration::ZERO, Duration::from_secs(60)).await.unwrap() {
+        sent.push(received.message.task);
+    }
+    sent.sort();
+    let live = original.tasks.iter().filter(|task| task.state.is_live() && task.id != lost.id);
+    assert_eq!(sent, live.map(|task| task.id.clone()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn salvaging_works_on_any_ruin() {
+    let original = original().await;
+    let path = original.copy();
+    let ruins = [
+        (original.bytes[..original.bytes.len() / 2].to_vec(), None),
+        ([vec![0; 4096], original.bytes[4096..].to_vec()].concat(), Some(12)),
+        (vec![], Some(0)),
+        (b"hello".to_vec(), Some(0)),
+        ([&MARK[..], &[0xFF; 4]].concat(), Some(0)),
+    ];
+    for (n, (ruin, expected)) in (1..).zip(ruins) {
+        fs::write(&path, &ruin).unwrap();
+        let salvaged = Embedded::salvage(&path).unwrap();
+        assert_eq!(expected.unwrap_or(salvaged.kept), salvaged.kept, "ruin {n}");
+        assert!(salvaged.set_aside.ends_with(format!("copy.redb.damaged-{n}")));
+        let store = Embedded::open(&path).unwrap();
+        let listed = store.list(&ListQuery::default(), noon()).await.unwrap().tasks;
+        assert_eq!(listed.len(), salvaged.kept);
+        drop(store);
+        fs::remove_file(&path).unwrap();
+    }
+    assert!(matches!(Embedded::salvage(&path), Err(StoreError::Unavailable(_))));
+}
