@@ -143,7 +143,11 @@ impl Refused {
     /// Reads an answer that says no. `body` is the beginning of its body.
     pub(crate) fn new(action: Action, status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
         let (code, words) = read_envelope(body);
-        let refusal = Refusal::of(status, code.as_ref(), &words);
+        let refusal = match (action.method, Refusal::of(status, code.as_ref(), &words)) {
+            // Reading changes no tag: this is the policy, and a HEAD has no body to say so.
+            ("GET" | "HEAD", Refusal::Immutable) => Refusal::ScanPending,
+            (_, refusal) => refusal,
+        };
         Self { action, status, refusal, code, words: bounded(&words), retry_after }
     }
 

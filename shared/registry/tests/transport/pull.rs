@@ -247,3 +247,15 @@ async fn a_body_that_stalls_times_out() {
     assert!(matches!(error, RegistryError::TimedOut { .. }), "{error}");
     assert_eq!(error.class(), ErrorClass::BACKOFF);
 }
+
+#[tokio::test]
+async fn a_project_policy_holds_reading_back_for_a_while() {
+    let double = Double::with_fault(|_, _| Some(refuse(412, "PROJECTPOLICYVIOLATION", "not scanned"))).await;
+    let end = double.end();
+    let head = end.head_manifest("1").await.unwrap_err(); // without a body to say so
+    let get = end.get_manifest("1").await.unwrap_err();
+    for error in [head, get] {
+        assert_eq!(error.class(), ErrorClass::Transient(Retry::ScanPending), "{error}");
+    }
+    assert_eq!(double.log().len(), 2, "minutes, not seconds");
+}
