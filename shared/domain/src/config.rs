@@ -20,6 +20,11 @@ mod patterns;
 
 mod lookup;
 
+mod reference;
+mod schema;
+
+mod migrate;
+
 #[cfg(test)]
 mod tests;
 
@@ -30,10 +35,13 @@ use serde::Serialize;
 
 pub use fault::{ConfigErrors, Fault};
 pub use lookup::{NoRules, WebhookSecret};
+pub use migrate::{MigrateError, Migration, migrate};
 pub use period::{Period, PeriodError};
 pub use read::{MAX_FILE_BYTES, parse};
+pub use reference::reference_markdown;
 pub use registry::{LayerLimits, Registry, RegistryKey, RegistryKeyError, WebhookAuth};
 pub use rule::{Convert, Rule};
+pub use schema::schema;
 pub use server::{Log, LogFormat, LogLevel, Server, Tasks, Tls};
 
 /// The whole file.

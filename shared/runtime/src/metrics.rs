@@ -90,7 +90,6 @@ impl Metrics {
     }
 
     /// A conversion has begun: it counts as in flight until the guard is dropped.
-    #[must_use]
     pub fn conversion_started(&self) -> InFlight {
         self.0.in_flight.inc();
         InFlight(self.clone())

@@ -108,6 +108,11 @@ impl Faults {
     }
 }
 
+/// Whether `key` is the path `path` or one below it.
+pub(super) fn is_below(key: &str, path: &str) -> bool {
+    key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 /// The path of `key` below `path`. Keys with other characters than words have are quoted.
 pub(super) fn join(path: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));

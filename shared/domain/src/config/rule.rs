@@ -2,30 +2,38 @@
 
 use accel_image::Platform;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::rule::{Attestations, Match, Output};
 use crate::{FormatOptions, TargetTemplate};
 
-/// Which images become which formats.
+/// Which images become which formats. An image may match several rules; each makes its own outputs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Which images the rule is for. By default all.
-    #[serde(rename = "match")]
+    #[serde(rename = "match", default)]
     pub matches: Match,
     /// The platforms of an index to convert, as os/architecture or os/architecture/variant. By default all.
+    #[serde(default, serialize_with = "as_texts")]
     #[schemars(with = "Vec<String>", extend("examples" = [["linux/amd64", "linux/arm64"]]))]
     pub platforms: Vec<Platform>,
     /// What becomes of BuildKit's attestations: `drop` leaves them out, `carry` keeps them, their reference
     /// corrected.
+    #[serde(default)]
     pub attestations: Attestations,
     /// The outputs, one or more.
     pub convert: Vec<Convert>,
 }
 
+/// As they are written in the file.
+fn as_texts<S: Serializer>(platforms: &[Platform], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(platforms.iter().map(ToString::to_string))
+}
+
 /// One output of a rule: a format, its options, where the result goes.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(extend("unevaluatedProperties" = false))]
 pub struct Convert {
     /// The format and its options.
     #[serde(flatten)]

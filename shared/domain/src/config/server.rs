@@ -11,7 +11,7 @@ use super::Period;
 use crate::secret::SecretRef;
 use crate::{ByteSize, task::RetryPolicy};
 
-/// The process. `admin_auth`, `webhook_body` and `log` hold everywhere, the rest is for `accelctl serve`.
+/// `admin_auth`, `webhook_body` and `log` hold everywhere, the rest is for `accelctl serve`.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {

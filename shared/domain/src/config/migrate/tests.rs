@@ -1,0 +1,196 @@
+//! acceld's keys, all of them, in files as people have them.
+
+use super::*;
+use crate::config::Config;
+
+/// Every key of acceld's, with the eStargz driver.
+const ESTARGZ: &str = r#"
+server:
+  name: API
+  uds: /run/acceld.sock
+  host: 0.0.0.0
+  port: 2077
+metric:
+  enabled: true
+provider:
+  source:
+    harbor.example.com:
+      auth: cm9ib3QkYWNjZWw6aHVudGVyMg==
+      insecure: true
+      webhook:
+        auth_header: Bearer planted-header
+    localhost:5000:
+      auth:
+      insecure: false
+    Docker.io:
+      auth: not base64 planted
+    harbor-core:
+      auth: cm9ib3QkYWNjZWw6aHVudGVyMg==
+  work_dir: /tmp/work
+  gcpolicy:
+    threshold: 1000MB
+  cache_size: 200
+  cache_version: v1
+  containerd:
+    address: /run/containerd/containerd.sock
+    snapshotter: overlayfs
+converter:
+  worker: 5
+  harbor_annotation: true
+  platforms: linux/amd64, linux/arm64/v8,nonsense
+  driver:
+    type: estargz
+    config:
+      docker2oci: true
+      compression: estargz
+  rules:
+    - tag_suffix: -esgz
+    - cache_tag: cache-esgz
+    - tag_suffix: -second
+strange: 7
+"#;
+
+const NYDUS: &str = r#"
+provider:
+  source:
+    harbor.example.com:
+      auth: YTpi
+  gcpolicy: { threshold: 1000MB }
+converter:
+  worker: 2
+  driver:
+    type: nydus
+    config:
+      work_dir: /tmp
+      builder: /usr/bin/nydus-image
+      fs_version: 6
+      rafs_version: 6
+      compressor: zstd
+      rafs_compressor: zstd
+      oci_ref: false
+      with_referrer: true
+      merge_manifest: false
+      docker2oci: true
+      chunk_dict_ref: h.example/dict:1
+      fs_align_chunk: false
+      fs_chunk_size: 0x100000
+      batch_size: "0x100000"
+      prefetch_patterns: /
+      backend_type: s3
+      backend_config: '{"access_key_secret": "planted-key"}'
+      backend_force_push: true
+      encrypt_recipients: jwe:x
+  rules:
+    - tag_suffix: -nydus
+    - cache_tag: nydus-cache
+"#;
+
+fn migrated(text: &str) -> (Migration, Config) {
+    let migration = migrate(text, "acceld.yaml").unwrap_or_else(|error| panic!("{error}"));
+    let config = parse(&migration.yaml, "accel.yaml").unwrap();
+    (migration, config)
+}
+
+#[test]
+fn takes_over_what_has_a_place_here() {
+    let (migration, config) = migrated(ESTARGZ);
+    assert_eq!((config.server.listen.to_string().as_str(), config.server.workers), ("0.0.0.0:2077", 5));
+    assert_eq!(config.hosts().collect::<Vec<_>>(), ["docker.io", "harbor.example.com", "localhost:5000"]);
+    let (user, password) = config.login_for("harbor.example.com", "library/nginx").unwrap();
+    assert_eq!((user, password.to_string().as_str()), ("robot$accel", "${env:ACCEL_PASSWORD_HARBOR_EXAMPLE_COM}"));
+    let secrets = config.webhook_secrets();
+    assert_eq!(secrets.len(), 1);
+    assert_eq!(secrets[0].value.to_string(), "${env:ACCEL_WEBHOOK_AUTH_HARBOR_EXAMPLE_COM}");
+    let [rule] = config.rules.as_slice() else { panic!("{}", migration.yaml) };
+    assert_eq!(rule.platforms.iter().map(ToString::to_string).collect::<Vec<_>>(), ["linux/amd64", "linux/arm64/v8"]);
+    assert_eq!(rule.matches.except_tags, ["*-esgz"]);
+    let entry = &rule.convert[0];
+    assert!(entry.adopt && entry.target.as_str() == "{repository}:{tag}-esgz", "{}", migration.yaml);
+    assert!(config.literal_secrets().is_empty());
+}
+
+#[test]
+fn names_every_key_that_is_left_out_or_needs_a_hand() {
+    let (migration, _) = migrated(ESTARGZ);
+    for expected in [
+        "server.name: left out",
+        "server.uds: left out",
+        "metric.enabled: left out: Accel always serves /metrics",
+        "provider.source.\"harbor.example.com\".auth: set the environment variable ACCEL_PASSWORD_HARBOR_EXAMPLE_COM",
+        "provider.source.\"harbor.example.com\".webhook.auth_header: set the environment variable ACCEL_WEBHOOK_AUTH_",
+        "provider.source.\"harbor.example.com\".insecure: Accel never skips",
+        "provider.source.\"localhost:5000\".auth: is empty",
+        "provider.source.\"Docker.io\".auth: is not base64",
+        "provider.source.harbor-core: is not a registry's host",
+        "provider.work_dir: left out",
+        "provider.gcpolicy.threshold: left out",
+        "provider.cache_size: left out",
+        "provider.cache_version: left out",
+        "provider.containerd.address: left out",
+        "converter.harbor_annotation: left out",
+        "converter.platforms: `nonsense` is not a platform",
+        "converter.driver.config.docker2oci: left out: Accel always writes OCI",
+        "converter.rules[1].cache_tag: left out: remembered layers",
+        "converter.rules[2].tag_suffix: acceld uses the first",
+        "strange: left out: not a key",
+    ] {
+        assert!(migration.notes.iter().any(|note| note.starts_with(expected)), "{expected}\n{:#?}", migration.notes);
+    }
+}
+
+#[test]
+fn formats_that_are_not_available_leave_no_rule_in_force() {
+    let zstd = ESTARGZ.replace("compression: estargz", "compression: zstdchunked");
+    for (text, named) in [(NYDUS, "converter.driver.type: nydus"), (&zstd, "compression: zstdchunked")] {
+        let (migration, config) = migrated(text);
+        assert!(config.rules.is_empty() && migration.yaml.contains("# rules:\n"), "{}", migration.yaml);
+        assert!(migration.notes.iter().any(|note| note.contains(named) && note.contains("uncommenting")));
+        let uncommented = migration.yaml.replace("# rules", "rules").replace("\n#   ", "\n  ");
+        assert_eq!(parse(&uncommented, "x").unwrap().rules.len(), 1, "{uncommented}");
+    }
+    let (migration, _) = migrated(NYDUS);
+    for option in
+        ["fs_version", "compressor", "oci_ref", "merge_manifest", "fs_chunk_size", "backend_config", "builder"]
+    {
+        let start = format!("converter.driver.config.{option}: left out");
+        assert!(migration.notes.iter().any(|note| note.starts_with(&start)), "{option}\n{:#?}", migration.notes);
+    }
+    assert!(!migration.notes.iter().any(|note| note.contains("not a key")), "{:#?}", migration.notes);
+}
+
+#[test]
+fn no_secret_comes_out() {
+    for text in [ESTARGZ, NYDUS] {
+        let shown = format!("{:?}", migrate(text, "x").unwrap());
+        for planted in ["hunter2", "planted", "cm9ib3Q", "YTpi"] {
+            assert!(!shown.contains(planted), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn two_hosts_never_share_a_variable() {
+    let text = "provider: { source: { a.b.example: { auth: YTpi }, a-b.example: { auth: YTpi } } }";
+    let (migration, config) = migrated(text);
+    let passwords: Vec<_> =
+        config.registries.values().map(|entry| entry.password.clone().unwrap().to_string()).collect();
+    assert_ne!(passwords[0], passwords[1], "{}", migration.yaml);
+}
+
+#[test]
+fn small_files_and_odd_values_get_a_note_and_defaults() {
+    let text = "server: { port: many }\nconverter: { worker: 0, rules: [{ tag_suffix: \"-{x}\" }] }";
+    let (migration, config) = migrated(text);
+    assert_eq!(config.server, crate::config::Server::default());
+    for key in ["server.port", "converter.worker", "converter.rules[0].tag_suffix", "converter.rules:"] {
+        assert!(migration.notes.iter().any(|note| note.starts_with(key)), "{key} {:#?}", migration.notes);
+    }
+}
+
+#[test]
+fn refuses_other_files() {
+    for (text, expected) in [("rules: []", "neither `provider`"), ("a: [", "acceld.yaml:"), ("", "neither")] {
+        let error = migrate(text, "acceld.yaml").unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
