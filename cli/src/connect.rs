@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::docker::DockerLogins;
+use crate::exit::WrongUsage;
 use crate::hosts::{self, ConfiguredLogins};
 use crate::place::Place;
 
@@ -85,7 +86,10 @@ impl ConnectArgs {
     /// A host that is misspelt would be spoken to over TLS, and the error would not say why.
     fn check_plain_http(&self, named: &[&str]) -> anyhow::Result<()> {
         match self.plain_http.iter().find(|host| !named.contains(&host.as_str())) {
-            Some(host) => bail!("--plain-http {host}: the images of this command are at {}", named.join(", ")),
+            Some(host) => {
+                let at = if named.is_empty() { "no registry".to_owned() } else { named.join(", ") };
+                Err(WrongUsage(format!("--plain-http {host}: the images of this command are at {at}")).into())
+            }
             None => Ok(()),
         }
     }

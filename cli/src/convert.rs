@@ -7,14 +7,13 @@ use accel_image::{Digest, Platform};
 use accel_pipeline::{
     ConvertError, Engine, Event, Job, Observer as _, Outcome, Stop, StopReason, Tagged, convert_image, move_tag,
 };
-use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
 use crate::args;
 use crate::bars::{Bars, short, word};
 use crate::connect::{ConnectArgs, finish};
-use crate::exit::{INTERRUPTED, Quietly};
+use crate::exit::{INTERRUPTED, Quietly, WrongUsage};
 use crate::out::out;
 use crate::phases::Phases;
 use crate::place::Place;
@@ -119,7 +118,8 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
         None => args.source.beside(args.format.tag_suffix())?,
     };
     if args.source.is_same_archive(&target) {
-        bail!("{target} is written anew and cannot be read meanwhile: name another archive");
+        let reason = format!("{target} is written anew and cannot be read meanwhile: name another archive");
+        return Err(WrongUsage(reason).into());
     }
     let ends = args.connect.open(&[&args.source, &target]).await?;
     let output = args.made()?;
@@ -132,6 +132,7 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
         target_key: target.key(),
         rule_hash: output.rule_hash(&target.identity()),
         output,
+        limits: Limits::default(),
     };
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let engine = Engine::new(threads, ends.limits(&args.source));
@@ -215,7 +216,7 @@ impl ConvertArgs {
         own.chunk_size = self.chunk_size.unwrap_or(own.chunk_size);
         own.min_chunk_size = self.min_chunk_size.unwrap_or(own.min_chunk_size);
         own.prefetch.clone_from(&self.prefetch);
-        own.check().map_err(|(key, reason)| anyhow::anyhow!("--{}: {reason}", key.replace('_', "-")))?;
+        own.check().map_err(|(key, reason)| WrongUsage(format!("--{}: {reason}", key.replace('_', "-"))))?;
         Ok(Output {
             platforms: self.platform.clone(),
             attestations: if self.carry_attestations { Attestations::Carry } else { Attestations::Drop },

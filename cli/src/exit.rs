@@ -13,6 +13,8 @@ use crate::convert::Moved;
 
 /// It failed, and will fail again until something is changed.
 pub(crate) const FAILED: u8 = 1;
+/// It was asked for in a way that makes no sense; clap uses the same code.
+pub(crate) const WRONG_USAGE: u8 = 2;
 /// It may succeed when it is tried again later.
 pub(crate) const TRY_AGAIN: u8 = 3;
 /// It was compared, and differs.
@@ -27,6 +29,11 @@ pub(crate) const PIPE_CLOSED: u8 = 141;
 #[error("exit code {0}")]
 pub(crate) struct Quietly(pub(crate) u8);
 
+/// The command line makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongUsage(pub(crate) String);
+
 /// Tells of a failure on standard error and gives its exit code.
 pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
@@ -34,11 +41,25 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::from(*code);
     }
     eprintln!("error: {}", chain(&error));
+    if is_tls(&error) {
+        eprintln!("hint: --plain-http HOST for a registry without TLS, --ca-file FILE for an authority of your own");
+    }
+    if error.is::<WrongUsage>() {
+        return ExitCode::from(WRONG_USAGE);
+    }
     ExitCode::from(match class(&error) {
         Some(ErrorClass::Transient(_)) => TRY_AGAIN,
         Some(ErrorClass::Interrupted) => INTERRUPTED,
         Some(ErrorClass::Permanent) | None => FAILED,
     })
+}
+
+fn is_tls(error: &anyhow::Error) -> bool {
+    let within = error.downcast_ref().and_then(|error| match error {
+        ConvertError::Registry(error) => Some(error),
+        _ => None,
+    });
+    within.or_else(|| error.downcast_ref()).is_some_and(|error| matches!(error, RegistryError::Tls { .. }))
 }
 
 /// The class of an error of ours, with or without context around it.

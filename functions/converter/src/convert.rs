@@ -1,9 +1,11 @@
 //! A conversion: resolve, convert, move the tag under the target's lease.
 
+use accel_domain::Timestamp;
 use accel_domain::marker::source_name;
 use accel_domain::task::{NewTask, Sizes, State, Task, TaskId};
 use accel_image::Digest;
 use accel_pipeline::{ConvertedImage, Job, Outcome, StopSignal, Tagged, Tally, convert_image, move_tag};
+use accel_stream::Limits;
 use accel_tasks::{LayerCache, StoreError, TaskQueue, TaskStore, enqueue};
 
 use crate::heartbeat::Heartbeat;
@@ -25,7 +27,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
                 Resolved::Joined(other) => return Ok(Ended::Joined(other)),
             }
         }
-        match convert_image(&self.engine, &self.store, &job, tally, stop, self.now).await? {
+        match convert_image(&self.engine, &*self.store, &job, tally, stop, Timestamp::now).await? {
             Outcome::AlreadyAccelerated { target_digest } => {
                 Ok(Ended::done(State::AlreadyAccelerated, "already accelerated", Sizes::default(), target_digest))
             }
@@ -68,14 +70,28 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
             target_key: task.target.manifest_key(),
             output: task.output.clone(),
             rule_hash: task.rule_hash,
+            limits: self.limits(task.source.host()),
         })
+    }
+
+    /// What the configuration allows of layers from `host`.
+    fn limits(&self, host: &str) -> Limits {
+        let limits = self.config.transport(host).map(|registry| registry.limits).unwrap_or_default();
+        Limits {
+            entries: limits.entries,
+            path_bytes: limits.path.0,
+            pax_bytes: limits.pax.0,
+            layer_bytes: limits.layer.0,
+            ratio: limits.ratio.into(),
+            zstd_window_bytes: limits.zstd_window.0,
+        }
     }
 
     /// Finds out what the tag points at, and re-keys the task: from now on, later requests make a new one.
     async fn resolve(&self, task: &Task, job: &Job) -> Result<Resolved, RunError> {
         let head = job.source.head_manifest(&job.source_key).await?;
         let digest = head.ok_or_else(|| RunError::SourceGone(task.written.clone()))?.digest;
-        let now = (self.now)();
+        let now = self.now();
         let resolve = |task: &mut Task| {
             let generation = task.generation;
             Ok(task.resolve(&self.owner, generation, digest)?)
@@ -102,11 +118,11 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
                 rule_hash: task.rule_hash,
                 delivery: None,
             },
-            (self.now)(),
+            self.now(),
         );
         let admission = self.store.admit(&next).await?;
         if let Some(unsent) = admission.unsent(&next) {
-            enqueue(&self.store, &self.store, unsent, std::time::Duration::ZERO, (self.now)()).await?;
+            enqueue(&*self.store, &*self.store, unsent, std::time::Duration::ZERO, self.now()).await?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use accel_domain::task::{LEASE, LEASE_RENEWAL, Renewal, Task};
 use accel_pipeline::{Stop, StopReason, Tally};
-use accel_tasks::{StoreError, TaskStore};
+use accel_tasks::{LayerCache, StoreError, TaskQueue, TaskStore};
 use tracing::warn;
 
 use crate::settle::Converter;
@@ -19,7 +19,7 @@ pub(crate) struct Heartbeat<'c, S> {
     target_held: AtomicBool,
 }
 
-impl<'c, S: TaskStore> Heartbeat<'c, S> {
+impl<'c, S: TaskStore + TaskQueue + LayerCache> Heartbeat<'c, S> {
     pub(crate) const fn new(converter: &'c Converter<S>, task: &'c Task, tally: &'c Tally, stop: &'c Stop) -> Self {
         Self { converter, task, tally, stop, target_held: AtomicBool::new(false) }
     }
@@ -39,7 +39,7 @@ impl<'c, S: TaskStore> Heartbeat<'c, S> {
 
     /// Renews the task's lease now, with how far it is.
     pub(crate) async fn renew(&self) -> Result<Renewal, StoreError> {
-        let now = (self.converter.now)();
+        let now = self.converter.now();
         let seen = self.tally.seen();
         let renew = |task: &mut Task| Ok(task.renew(&self.converter.owner, self.task.generation, seen, now)?);
         let (_, renewal) = self.converter.store.update(&self.task.id, now, renew).await?;
@@ -51,7 +51,7 @@ impl<'c, S: TaskStore> Heartbeat<'c, S> {
 
     /// Takes, or renews, the lease of the target; `false` if another task has it.
     pub(crate) async fn take_target(&self) -> Result<bool, StoreError> {
-        let now = (self.converter.now)();
+        let now = self.converter.now();
         let taken = self.converter.store.lease_target(&self.task.target, &self.holder(), LEASE, now).await?;
         self.target_held.store(taken, Ordering::Relaxed);
         Ok(taken)

@@ -1,8 +1,12 @@
 //! What the log says of a task: one line at its end with everything in it, one for each attempt that failed.
 
+use std::time::Duration;
+
 use accel_domain::ErrorClass;
 use accel_domain::task::{Status, Task};
 use accel_image::Digest;
+use accel_runtime::Metrics;
+use accel_runtime::metrics::LayerOutcome;
 use tracing::{info, warn};
 
 use crate::run::RunError;
@@ -31,6 +35,22 @@ pub(crate) fn failed_attempt(task: &Task, error: &RunError) {
         ErrorClass::Interrupted => "interrupted",
     };
     warn!(error.class = class, attempts = task.attempts, reason = %reason(error), "attempt did not succeed");
+}
+
+/// Counts a task that has ended.
+pub(crate) fn measured(task: &Task, metrics: &Metrics) {
+    let took =
+        task.finished.and_then(|at| Duration::try_from(at.duration_since(task.created)).ok()).unwrap_or_default();
+    match Status::from(task.state) {
+        Status::Failed => metrics.conversion_failed(took),
+        Status::Completed | Status::Processing => metrics.conversion_succeeded(took),
+    }
+    let progress = task.progress;
+    metrics.bytes(progress.bytes_read, progress.bytes_written);
+    metrics.layers(LayerOutcome::Converted, progress.layers_converted.into());
+    metrics.layers(LayerOutcome::Reused, progress.layers_reused.into());
+    metrics.layers(LayerOutcome::Mounted, progress.layers_mounted.into());
+    metrics.layers(LayerOutcome::Kept, progress.layers_kept.into());
 }
 
 /// The summary of a task that has ended.

@@ -1,12 +1,15 @@
 //! One message: start its task, run it, record what became of it.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
-use accel_domain::task::{Next, RetryPolicy, Start, Task};
+use accel_domain::config::Config;
+use accel_domain::task::{Done, Next, RetryPolicy, Start, Task};
 use accel_domain::{ErrorClass, Timestamp};
 use accel_pipeline::{Engine, Stop, StopReason, Tally};
 use accel_registry::Registries;
+use accel_runtime::Metrics;
 use accel_tasks::{LayerCache, Message, StoreError, TaskQueue, TaskStore, enqueue};
 use futures::FutureExt;
 use tracing::{info, instrument, warn};
@@ -26,27 +29,33 @@ pub enum Verdict {
 
 /// Runs tasks. One for each process; messages are settled concurrently.
 pub struct Converter<S> {
-    /// Tasks, messages and layer records.
-    pub store: S,
-    /// The registries that the configuration names.
-    pub registries: Registries,
-    /// Compression threads and memory.
-    pub engine: Engine,
-    /// How often tasks are tried again.
-    pub policy: RetryPolicy,
-    /// Who holds the leases: different for each process.
-    pub owner: String,
-    /// The clock.
-    pub now: fn() -> Timestamp,
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Arc<S>,
+    pub(crate) registries: Registries,
+    pub(crate) engine: Engine,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) owner: String,
+    pub(crate) metrics: Metrics,
 }
 
 impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
+    /// A converter for the registries of `config`. Its leases are held under a name of its own.
+    #[must_use]
+    pub fn new(config: Arc<Config>, store: Arc<S>, registries: Registries, engine: Engine, metrics: Metrics) -> Self {
+        let owner = uuid::Uuid::new_v4().to_string();
+        Self { policy: config.retry_policy(), config, store, registries, engine, owner, metrics }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
     /// Settles one message. `stop` ends the work in an orderly way; `interrupted` tasks go on later.
     #[instrument(skip_all, fields(task.id = %message.task, task.generation = message.generation))]
     pub async fn settle(&self, message: &Message, stop: &Stop) -> Verdict {
         let settled = match self.start(message).await {
             Ok((task, Start::Run)) => self.run_and_record(task, stop).await,
-            Ok((task, Start::Later(wait))) => enqueue(&self.store, &self.store, &task, wait, (self.now)()).await,
+            Ok((task, Start::Later(wait))) => enqueue(&*self.store, &*self.store, &task, wait, self.now()).await,
             Ok((task, Start::OutOfAttempts | Start::Cancelled)) => {
                 report::ended(&task);
                 Ok(())
@@ -64,13 +73,14 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     }
 
     async fn start(&self, message: &Message) -> Result<(Task, Start), StoreError> {
-        let now = (self.now)();
+        let now = self.now();
         let start = |task: &mut Task| Ok(task.start(message.generation, &self.owner, &self.policy, now));
         self.store.update(&message.task, now, start).await
     }
 
     async fn run_and_record(&self, task: Task, stop: &Stop) -> Result<(), StoreError> {
         info!(image.source = %task.written, image.target = %task.target, attempt = task.attempts + 1, "task started");
+        let _in_flight = self.metrics.conversion_started();
         let tally = Tally::default();
         let heartbeat = Heartbeat::new(self, &task, &tally, stop);
         let running = AssertUnwindSafe(self.run(&task, &tally, stop.signal(), &heartbeat)).catch_unwind();
@@ -85,13 +95,13 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
 
     /// Writes what became of the task, and sends the message of its next attempt.
     async fn record(&self, task: &Task, tally: &Tally, outcome: Result<Ended, RunError>) -> Result<(), StoreError> {
-        let now = (self.now)();
+        let now = self.now();
         let (owner, generation, policy) = (self.owner.as_str(), task.generation, &self.policy);
         let progress = tally.seen().1;
         let recorded = self.store.update(&task.id, now, |task| {
             Ok(match &outcome {
                 Ok(Ended::Done(done)) => {
-                    task.complete(owner, generation, accel_domain::task::Done { progress, ..*done }, policy, now)?;
+                    task.complete(owner, generation, Done { progress, ..*done }, policy, now)?;
                     Next::Ended
                 }
                 Ok(Ended::Joined(other)) => {
@@ -117,10 +127,11 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
             report::failed_attempt(&task, error);
         }
         match next {
-            Next::Again(wait) => enqueue(&self.store, &self.store, &task, wait, (self.now)()).await,
+            Next::Again(wait) => enqueue(&*self.store, &*self.store, &task, wait, self.now()).await,
             Next::Parked => Ok(()),
             Next::Ended => {
                 report::ended(&task);
+                report::measured(&task, &self.metrics);
                 Ok(())
             }
         }

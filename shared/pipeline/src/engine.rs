@@ -1,9 +1,8 @@
-//! What all conversions of a process share: compression threads, memory, limits.
+//! What all conversions of a process share: compression threads and memory.
 
 use std::sync::Arc;
 
 use accel_driver::Pool;
-use accel_stream::Limits;
 use tokio::sync::Semaphore;
 
 /// Shared by all conversions of a process. Cheap to clone.
@@ -13,16 +12,15 @@ use tokio::sync::Semaphore;
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) pool: Pool,
-    pub(crate) limits: Limits,
     pub(crate) open_layers: Arc<Semaphore>,
 }
 
 impl Engine {
     /// An engine with `threads` compression threads.
     #[must_use]
-    pub fn new(threads: usize, limits: Limits) -> Self {
+    pub fn new(threads: usize) -> Self {
         let pool = Pool::new(threads);
         let open_layers = Arc::new(Semaphore::new(pool.threads().max(2)));
-        Self { pool, limits, open_layers }
+        Self { pool, open_layers }
     }
 }

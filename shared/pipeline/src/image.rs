@@ -6,6 +6,7 @@ use accel_domain::task::{Phase, Sizes};
 use accel_domain::{Marker, Output, Timestamp};
 use accel_image::{Descriptor, Digest, Document, RawDocument};
 use accel_registry::{End, RegistryError};
+use accel_stream::Limits;
 use accel_tasks::LayerCache;
 use futures::{StreamExt, TryStreamExt};
 use tracing::instrument;
@@ -40,6 +41,8 @@ pub struct Job {
     pub output: Output,
     /// The identity of that.
     pub rule_hash: Digest,
+    /// What a layer of the source may be at most.
+    pub limits: Limits,
 }
 
 impl Job {
@@ -125,7 +128,7 @@ pub async fn convert_image(
         Fetched::Image(source) => source,
         Fetched::NotAnImage(media_type) => return Ok(Outcome::NotAnImage(media_type)),
     };
-    let driver = drivers::of(&job.output.options, engine.limits);
+    let driver = drivers::of(&job.output.options, job.limits);
     let layers = Layers { engine, job, driver, cache, watch, stop, now };
     match convert(&layers, &source).await {
         // A blob that a record promised is gone: the records go, and the layers are done again, once.

@@ -177,10 +177,11 @@ impl<C: LayerCache> Layers<'_, C> {
 
     /// A source that cannot be read may be damaged, or may have come damaged: that decides whether to try again.
     async fn blame(&self, planned: &PlannedLayer, source: DriverError) -> ConvertError {
-        if matches!(source, DriverError::Source(_)) && source.class() == ErrorClass::Permanent {
-            if let Err(error) = read_through(&self.job.source, &planned.descriptor).await {
-                return error.into();
-            }
+        if matches!(source, DriverError::Source(_))
+            && source.class() == ErrorClass::Permanent
+            && let Err(error) = read_through(&self.job.source, &planned.descriptor).await
+        {
+            return error.into();
         }
         ConvertError::Layer { layer: planned.descriptor.digest, source }
     }

@@ -132,12 +132,23 @@ pub struct Stop(watch::Sender<Option<StopReason>>);
 #[derive(Debug, Clone)]
 pub struct StopSignal(watch::Receiver<Option<StopReason>>);
 
+impl Default for Stop {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Stop {
-    /// A stop, and the signal that a conversion looks at.
+    /// A stop that nobody has asked for yet.
     #[must_use]
-    pub fn new() -> (Self, StopSignal) {
-        let (sender, receiver) = watch::channel(None);
-        (Self(sender), StopSignal(receiver))
+    pub fn new() -> Self {
+        Self(watch::channel(None).0)
+    }
+
+    /// A signal of this stop.
+    #[must_use]
+    pub fn signal(&self) -> StopSignal {
+        StopSignal(self.0.subscribe())
     }
 
     /// Asks the conversion to stop; the first reason holds.
