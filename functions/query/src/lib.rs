@@ -70,7 +70,13 @@ pub fn router<S: TaskStore>(query: Query<S>) -> Router {
 fn unreadable(error: &StoreError) -> ApiError {
     match error {
         StoreError::BadCursor => ApiError::illegal_parameter("`cursor` is not one that a list gave"),
-        error => {
+        StoreError::Conflict
+        | StoreError::KeyTaken(_)
+        | StoreError::NotFound(_)
+        | StoreError::Refused(_)
+        | StoreError::Damaged { .. }
+        | StoreError::InUse(_)
+        | StoreError::Unavailable(_) => {
             tracing::error!(%error, "the task store cannot be read");
             ApiError::unhealthy("the task store cannot be read: the log of Accel says why")
         }

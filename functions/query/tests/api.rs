@@ -1,5 +1,7 @@
 //! The query function as its callers see it, over the embedded store in a temporary directory.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it does not get what it expects")]
+
 use std::sync::Arc;
 
 use accel_domain::task::{Done, NewTask, Progress, RetryPolicy, Sizes, State, TaskKind};

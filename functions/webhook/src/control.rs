@@ -43,9 +43,9 @@ pub(crate) async fn cancel<S: TaskStore, Q: TaskQueue>(
 ) -> Result<Response, ApiError> {
     let granted = access::known(&webhook.gate, &headers).await?;
     let now = webhook.clock.now();
-    let stop = |task: &mut Task| match task.state {
-        TaskState::Cancelled => Ok(()),
-        _ => Ok(task.cancel(&webhook.policy, now)?),
+    let stop = |task: &mut Task| match task.cancel(&webhook.policy, now) {
+        Err(Refused::Ended) if task.state == TaskState::Cancelled => Ok(()),
+        outcome => Ok(outcome?),
     };
     let task = webhook.change(&granted, path, stop).await?;
     tracing::info!(task.id = %task.id, task.state = ?task.state, "a task is to stop");
@@ -76,6 +76,10 @@ fn refused(id: &TaskId, error: &StoreError) -> ApiError {
         StoreError::NotFound(_) => ApiError::not_found(format!("there is no task {id}")),
         StoreError::Refused(Refused::Running) => ApiError::conflict("the task is running: cancel it first"),
         StoreError::Refused(_) | StoreError::KeyTaken(_) => ApiError::conflict(error.to_string()),
-        _ => not_stored(error),
+        StoreError::Conflict
+        | StoreError::BadCursor
+        | StoreError::Damaged { .. }
+        | StoreError::InUse(_)
+        | StoreError::Unavailable(_) => not_stored(error),
     }
 }

@@ -73,8 +73,14 @@ impl<S: TaskStore, Q: TaskQueue> Webhook<S, Q> {
     }
 }
 
-/// The webhook's routes, without a fallback, so that they can be merged with others:
-/// `POST /api/v1/conversions`, `POST /api/v1/conversions/{id}/retry`, `DELETE /api/v1/conversions/{id}`.
+/// The webhook's routes, without a fallback, so that they can be merged with others (then
+/// [`accel_runtime::http::with_fallbacks`], once):
+///
+/// | route | answers |
+/// | --- | --- |
+/// | `POST /api/v1/conversions?sync=` | 200 once the tasks are stored; 400, 401, 413, 429; 500 where they could not be stored (the sender comes again) or, with `sync`, one has failed; 202 where the wait ran out |
+/// | `POST /api/v1/conversions/{id}/retry` | 202 with the task; 401, 404; 409 while it or another task for the same runs |
+/// | `DELETE /api/v1/conversions/{id}` | 200 with the task; 401, 404; 409 if it has ended |
 pub fn router<S: TaskStore, Q: TaskQueue>(webhook: Webhook<S, Q>) -> Router {
     let counted = from_fn_with_state(webhook.metrics.clone(), count_webhook);
     Router::new()

@@ -27,7 +27,7 @@ pub(crate) enum PayloadError {
     /// No content type, or one that no registry uses for events.
     #[error(
         "invalid webhook payload: the content type has to be application/json, application/cloudevents+json or \
-         application/vnd.docker.distribution.events.v1+json"
+         application/vnd.docker.distribution.events.v2+json"
     )]
     ContentType,
     /// Not JSON, or a member of the wrong type.
@@ -147,7 +147,7 @@ impl HarborResource {
             return Err(PayloadError::Contradiction(member, "repository.repo_full_name"));
         }
         let digest = digest(self.digest, &format!("{at}.digest"))?;
-        resource(written, reference, digest).ok_or_else(|| PayloadError::Contradiction(member, "digest"))
+        resource(written, reference, digest).ok_or(PayloadError::Contradiction(member, "digest"))
     }
 }
 

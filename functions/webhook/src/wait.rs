@@ -42,9 +42,9 @@ pub(crate) async fn until_ended<S: TaskStore>(
     let mut failed = None;
     for id in ids {
         let mut pause = FIRST_LOOK;
-        let task = loop {
-            if let Ended::Yes(task) = ended(store, id, clock).await? {
-                break task;
+        let outcome = loop {
+            if let Some(outcome) = outcome(store, id, clock).await? {
+                break outcome;
             }
             let left = end.map_or(pause, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
@@ -53,23 +53,26 @@ pub(crate) async fn until_ended<S: TaskStore>(
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
-        let reason = task.filter(|task| Status::from(task.state) == Status::Failed).map(|task| task.reason);
-        failed = failed.or(reason);
+        failed = failed.or(outcome.err());
     }
     Ok(failed.map_or(Waited::Completed, Waited::Failed))
 }
 
-enum Ended {
-    /// It has; `None` if it is so long ago that the store has forgotten it.
-    Yes(Option<Task>),
-    No,
-}
-
-/// Whether a task, or the one that it has joined, has ended.
-async fn ended<S: TaskStore>(store: &S, id: &TaskId, clock: &Clock) -> Result<Ended, StoreError> {
+/// How a task, or the one that it has joined, has ended: well, or for this reason; `None` if it has not. One that the
+/// store has forgotten ended long ago.
+async fn outcome<S: TaskStore>(
+    store: &S,
+    id: &TaskId,
+    clock: &Clock,
+) -> Result<Option<Result<(), String>>, StoreError> {
     let mut task = store.get(id, clock.now()).await?;
     if let Some(other) = task.as_ref().filter(|task| task.state == State::Joined).and_then(|task| task.joined.clone()) {
         task = store.get(&other, clock.now()).await?;
     }
-    Ok(if task.as_ref().is_some_and(|task| task.state.is_live()) { Ended::No } else { Ended::Yes(task) })
+    let ended = |task: Task| match Status::from(task.state) {
+        Status::Processing => None,
+        Status::Completed => Some(Ok(())),
+        Status::Failed => Some(Err(task.reason)),
+    };
+    Ok(task.map_or(Some(Ok(())), ended))
 }

@@ -1,5 +1,5 @@
 //! Notifications of the distribution registry: an envelope of events, each about one manifest or blob.
-//! Spec: distribution, "Work with notifications".
+//! Registry 2 calls the format v1, registry 3 v2. Spec: distribution, "Work with notifications".
 
 use accel_domain::{Event, EventKind, Resource};
 use accel_image::Reference;

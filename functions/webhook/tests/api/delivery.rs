@@ -3,6 +3,7 @@
 use accel_domain::TaskId;
 use accel_domain::task::{State, TaskKind};
 use accel_image::Digest;
+use accel_webhook::SyncWait;
 use futures::future::join_all;
 use serde_json::json;
 
@@ -27,6 +28,7 @@ async fn every_format_finds_the_same_live_task() {
         ("application/json", include_str!("../../payloads/harbor_push.json")),
         ("application/cloudevents+json", include_str!("../../payloads/cloudevents_push.json")),
         ("application/vnd.docker.distribution.events.v1+json", include_str!("../../payloads/distribution.json")),
+        ("application/vnd.docker.distribution.events.v2+json", include_str!("../../payloads/distribution.json")),
     ];
     let mut ids: Vec<TaskId> = Vec::new();
     for (content_type, body) in rows {
@@ -34,8 +36,7 @@ async fn every_format_finds_the_same_live_task() {
         assert!(answer.is_ok(), "{answer:?}");
         ids.push(answer.ids().remove(0));
     }
-    assert_eq!(ids[0], ids[1]);
-    assert_eq!(ids[0], ids[2]);
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
 }
 
 #[tokio::test]
@@ -98,4 +99,40 @@ async fn the_digest_of_the_event_is_the_one_that_is_converted() {
     let body = json!({ "type": "PUSH_ARTIFACT", "event_data": { "resources": [resource] } });
     assert!(app.push(Some(HOOK), body).await.is_ok());
     assert_eq!(app.tasks().await[0].digest, Some(digest));
+}
+
+#[tokio::test]
+async fn a_registry_without_secrets_beside_one_with_is_heard_without_a_header() {
+    let text = "
+registries:
+  open.example.com: {}
+  closed.example.com: { webhook_auth: [{ value: hook-secret }] }
+rules: [{ convert: [{ format: estargz }] }]
+";
+    let app = App::with(text, SyncWait::default());
+    let (open, closed) = ("open.example.com/p/r:1", "closed.example.com/p/r:1");
+    let rows = [
+        (None, vec![open], 200),
+        (None, vec![closed], 401),
+        (None, vec![open, closed], 401),
+        (Some("wrong"), vec![closed], 401),
+        (Some(HOOK), vec![open, closed], 200),
+    ];
+    for (auth, urls, status) in rows {
+        assert_eq!(app.push(auth, pushed(&urls)).await.status, status, "{auth:?} {urls:?}");
+    }
+    assert_eq!(app.tasks().await.len(), 2);
+    assert_eq!(app.ask("GET", CONVERSIONS, None).await.status, 401);
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_their_status() {
+    let app = App::new();
+    app.push(Some(HOOK), pushed(&[APP])).await;
+    app.push(Some(HOOK), "{").await;
+    app.push(None, pushed(&[APP])).await;
+    let page = app.ask("GET", "/metrics", Some(ADMIN)).await.body;
+    for code in [200, 400, 401] {
+        assert!(page.contains(&format!("webhook_request_total{{code=\"{code}\"}} 1\n")), "{page}");
+    }
 }
