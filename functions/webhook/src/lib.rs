@@ -1,7 +1,7 @@
 //! Takes push events and makes tasks of them; also runs tasks again and cancels them.
 //!
-//! The main path of an event: [`receive`] bounds and authenticates the request, [`payload`] reads it, [`plan`] matches
-//! it with the rules, [`admit`] writes the tasks and sends their messages. No registry is ever asked for anything.
+//! The main path of an event: `receive` bounds and authenticates the request, `payload` reads it, `plan` matches
+//! it with the rules, `admit` writes the tasks and sends their messages. No registry is ever asked for anything.
 
 mod receive;
 
