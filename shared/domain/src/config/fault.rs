@@ -8,6 +8,8 @@ use super::yaml::{Node, Place, Value};
 
 /// Faults beyond this many are not listed.
 const MAX_FAULTS: usize = 100;
+/// Faults beyond this many are not looked for: nobody reads them.
+const ENOUGH: usize = 1000;
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,9 +93,14 @@ impl Faults {
         let fault =
             Fault { line: place.line, column: place.column, key: path.to_owned(), message: message.to_string() };
         let mut found = self.found.borrow_mut();
-        if !found.contains(&fault) {
+        if found.len() < ENOUGH && !found.contains(&fault) {
             found.push(fault);
         }
+    }
+
+    /// Whether to look for more makes no sense.
+    pub(super) fn are_enough(&self) -> bool {
+        self.found.borrow().len() >= ENOUGH
     }
 
     /// Whether something at `path` or below it is wrong already, so that further checks of it would only confuse.

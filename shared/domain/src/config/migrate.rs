@@ -133,6 +133,7 @@ fn registries(leaves: &mut Leaves, notes: &mut Vec<String>) -> Vec<OurRegistry> 
 }
 
 fn registry(leaves: &mut Leaves, path: &str, host: RegistryKey, number: &str, notes: &mut Vec<String>) -> OurRegistry {
+    leaves.take(path); // where it has no keys of its own
     let password = variable(&host, "PASSWORD_") + number;
     let login = login(leaves, path, &password, notes).map(|user| (user, password));
     let auth = format!("{path}.webhook.auth_header");

@@ -1,5 +1,7 @@
 //! Walks the tree of a file into typed values. What is wrong is collected, never thrown: one walk finds every fault.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -103,10 +105,14 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     fn new(faults: &'a Faults, path: String, entries: &'a [(Key, Node)]) -> Self {
-        for (at, (key, _)) in entries.iter().enumerate() {
-            if let Some((first, _)) = entries[..at].iter().find(|(other, _)| other.text == key.text) {
-                let message = format!("stands here twice, first in line {}", first.place.line);
-                faults.say_at(key.place, &join(&path, &key.text), message);
+        let mut lines = HashMap::new();
+        for (key, _) in entries {
+            match lines.entry(key.text.as_str()) {
+                Entry::Vacant(new) => drop(new.insert(key.place.line)),
+                Entry::Occupied(first) => {
+                    let message = format!("stands here twice, first in line {}", first.get());
+                    faults.say_at(key.place, &join(&path, &key.text), message);
+                }
             }
         }
         Self { faults, path, entries, asked: Vec::new() }
@@ -152,7 +158,7 @@ impl<'a> Section<'a> {
     /// Reports the keys that nobody asked for.
     pub(super) fn finish(self) {
         for (key, _) in self.entries {
-            if !self.asked.contains(&key.text.as_str()) {
+            if !self.asked.contains(&key.text.as_str()) && !self.faults.are_enough() {
                 self.faults.say_at(key.place, &join(&self.path, &key.text), self.unknown(&key.text));
             }
         }

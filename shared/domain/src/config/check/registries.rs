@@ -7,7 +7,14 @@ use crate::config::fault::{Faults, join};
 use crate::config::registry::{is_host, is_project};
 use crate::config::{Config, LayerLimits, Registry, RegistryKey, WebhookAuth};
 
+/// More than anybody writes, few enough to compare each with each.
+const MAX_REGISTRIES: usize = 1000;
+
 pub(super) fn all(config: &Config, faults: &Faults) {
+    if config.registries.len() > MAX_REGISTRIES {
+        let message = format!("has {} entries, more than {MAX_REGISTRIES}", config.registries.len());
+        return faults.say("registries", message);
+    }
     for (key, registry) in &config.registries {
         let path = join("registries", &key.to_string());
         login(config, key, registry, &path, faults);

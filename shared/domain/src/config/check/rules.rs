@@ -121,9 +121,10 @@ fn overwriting(rule: &Rule, entry: &Convert, path: &str, faults: &Faults) {
     }
 }
 
-/// What the target is for images that the rule is for.
+/// What the target is for images that the rule is for. One host stands for all but the one that the target names.
 fn expansion(config: &Config, rule: &Rule, entry: &Convert, path: &str, faults: &Faults) {
-    for host in config.hosts() {
+    let fits = |host: &&str| rule.matches.host.as_deref().is_none_or(|pattern| glob(pattern, host));
+    for host in config.hosts().filter(fits).take(1).chain(entry.target.fixed_host().filter(fits)) {
         let sources = witnesses(&rule.matches, host);
         let expanded: Vec<_> =
             sources.iter().map(|source| (source, entry.target.expand(source, Some(Digest::of(b""))))).collect();

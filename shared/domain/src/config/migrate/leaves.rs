@@ -78,6 +78,10 @@ fn collect(leaves: &mut Vec<Leaf>, path: String, keys: &mut Vec<String>, node: &
                 collect(leaves, format!("{path}[{at}]"), keys, item);
             }
         }
+        // An empty map may still be a registry.
+        Value::Map(entries) if entries.is_empty() => {
+            leaves.push(Leaf { path, keys: keys.clone(), value: String::new() });
+        }
         Value::Map(entries) => {
             for (key, value) in entries {
                 keys.push(key.text.clone());

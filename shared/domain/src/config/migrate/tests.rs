@@ -178,6 +178,15 @@ fn two_hosts_never_share_a_variable() {
 }
 
 #[test]
+fn a_registry_without_keys_is_one_all_the_same() {
+    for text in ["provider: { source: { h.example: {} } }", "provider:\n  source:\n    h.example:\n"] {
+        let (migration, config) = migrated(text);
+        assert_eq!(config.hosts().collect::<Vec<_>>(), ["h.example"]);
+        assert!(!migration.notes.iter().any(|note| note.contains("not a key")), "{:#?}", migration.notes);
+    }
+}
+
+#[test]
 fn small_files_and_odd_values_get_a_note_and_defaults() {
     let text = "server: { port: many }\nconverter: { worker: 0, rules: [{ tag_suffix: \"-{x}\" }] }";
     let (migration, config) = migrated(text);
