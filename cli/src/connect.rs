@@ -62,7 +62,11 @@ impl ConnectArgs {
             }
         }
         let logins = Logins {
-            named: self.username.as_ref().map(|name| password().map(|password| Login::new(name, password))).transpose()?,
+            named: self
+                .username
+                .as_ref()
+                .map(|name| password().map(|password| Login::new(name, password)))
+                .transpose()?,
             configured: config.clone().map(|config| ConfiguredLogins::new(config, secrets)),
             docker: DockerLogins::from_environment(),
         };

@@ -132,10 +132,10 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
         target_key: target.key(),
         rule_hash: output.rule_hash(&target.identity()),
         output,
-        limits: Limits::default(),
+        limits: ends.limits(&args.source),
     };
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let engine = Engine::new(threads, ends.limits(&args.source));
+    let engine = Engine::new(threads);
     let records = if args.no_cache { Records::none() } else { Records::of_user() };
     let bars = Bars::new(args.output == args::Format::Text);
     let phases = Phases::new(&bars);

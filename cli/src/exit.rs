@@ -41,8 +41,8 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::from(*code);
     }
     eprintln!("error: {}", chain(&error));
-    if is_tls(&error) {
-        eprintln!("hint: --plain-http HOST for a registry without TLS, --ca-file FILE for an authority of your own");
+    if let Some(hint) = hint(&error) {
+        eprintln!("hint: {hint}");
     }
     if error.is::<WrongUsage>() {
         return ExitCode::from(WRONG_USAGE);
@@ -54,12 +54,20 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     })
 }
 
-fn is_tls(error: &anyhow::Error) -> bool {
-    let within = error.downcast_ref().and_then(|error| match error {
-        ConvertError::Registry(error) => Some(error),
+/// The option that may help: the message itself speaks of the configuration.
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    let convert = error.downcast_ref::<ConvertError>();
+    let registry = match convert {
+        Some(ConvertError::Registry(error)) => Some(error),
+        _ => error.downcast_ref(),
+    };
+    match (convert, registry) {
+        (Some(ConvertError::NotOurs { .. }), _) => Some("--adopt replaces it"),
+        (_, Some(RegistryError::Tls { .. })) => {
+            Some("--plain-http HOST for a registry without TLS, --ca-file FILE for an authority of your own")
+        }
         _ => None,
-    });
-    within.or_else(|| error.downcast_ref()).is_some_and(|error| matches!(error, RegistryError::Tls { .. }))
+    }
 }
 
 /// The class of an error of ours, with or without context around it.

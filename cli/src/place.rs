@@ -121,9 +121,7 @@ mod tests {
 
     #[test]
     fn an_archive_is_the_same_under_any_tag() {
-        let same = |one: &str, other: &str| {
-            one.parse::<Place>().unwrap().is_same_archive(&other.parse().unwrap())
-        };
+        let same = |one: &str, other: &str| one.parse::<Place>().unwrap().is_same_archive(&other.parse().unwrap());
         assert!(same("oci-archive:a.tar:1", "oci-archive:a.tar:2"));
         assert!(!same("oci-archive:a.tar:1", "oci-archive:b.tar:1"));
         assert!(!same("oci:a:1", "oci:a:2"));

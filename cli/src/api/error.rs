@@ -10,9 +10,7 @@ use crate::out::plain;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// Nobody listens there.
-    #[error(
-        "no answer from {at} ({reason}): start Accel with `accelctl serve`, or say with --addr where it runs"
-    )]
+    #[error("no answer from {at} ({reason}): start Accel with `accelctl serve`, or say with --addr where it runs")]
     Unreachable { at: String, reason: String },
     /// The connection was there, and broke.
     #[error("the connection to {at} broke ({reason}); `accelctl task list` shows what became of the request")]

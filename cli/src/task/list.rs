@@ -148,8 +148,7 @@ fn table(tasks: Vec<Value>, wide: bool) -> String {
 }
 
 fn cells(row: &Row, wide: bool) -> Vec<String> {
-    let mut cells =
-        vec![plain(&row.id), plain(&row.created()), plain(&row.status), cut(&row.source), cut(&row.reason)];
+    let mut cells = vec![plain(&row.id), plain(&row.created()), plain(&row.status), cut(&row.source), cut(&row.reason)];
     if wide {
         cells.extend([
             plain(&row.target),

@@ -1,10 +1,10 @@
 //! `accelctl convert` from a registry to itself.
 
 use accel_test_support::faults::{Fault, Request, Rule};
-use accel_test_support::{FaultyRegistry, ImageBuilder, Tree, sparse_tar};
+use accel_test_support::{ImageBuilder, sparse_tar};
 use serde_json::json;
 
-use crate::machine::{Machine, REPOSITORY, digest, files, finish, two_layers};
+use crate::machine::{Machine, REPOSITORY, Ran, differences, digest, files, finish, two_layers};
 
 #[tokio::test]
 async fn the_first_run_converts_and_the_second_moves_no_layer() {
@@ -26,8 +26,7 @@ async fn the_first_run_converts_and_the_second_moves_no_layer() {
     for phase in ["resolve", "convert", "push", "tag"] {
         assert!(report["phases_ms"][phase].is_u64(), "{report}");
     }
-    let trees = ["1", "1-esgz"].map(|tag| Tree::of_image(machine.content(), REPOSITORY, tag).unwrap());
-    assert_eq!(trees[0].diff(&trees[1]), Vec::<String>::new());
+    assert_eq!(differences(machine.content(), "1", "1-esgz"), Vec::<String>::new());
 
     machine.registry.forget_requests();
     let again = machine.convert(&[&machine.image("1")]).await;
@@ -150,7 +149,7 @@ async fn the_source_of_a_result_is_not_converted_again() {
 #[tokio::test]
 async fn a_signal_stops_a_conversion_and_its_upload() {
     for signal in ["-INT", "-TERM"] {
-        let machine = Machine::with(FaultyRegistry::start().await);
+        let machine = Machine::new().await;
         two_layers("a").push(machine.content(), REPOSITORY, Some("1"));
         machine.registry.rule(Rule::on(Request::UploadPatch, Fault::Hang));
         let (source, host) = (machine.image("1"), machine.registry.host());
@@ -160,7 +159,7 @@ async fn a_signal_stops_a_conversion_and_its_upload() {
         let sent = finish(tokio::process::Command::new("kill").args([signal, &id])).await;
         assert_eq!(sent.code, Some(0));
         machine.registry.clear_rules();
-        let ran = crate::machine::Ran::from(child.wait_with_output().await.unwrap());
+        let ran = Ran::from(child.wait_with_output().await.unwrap());
         assert_eq!(ran.code, Some(130), "{signal}: {ran:?}");
         assert!(machine.content().manifest(REPOSITORY, "1-esgz").is_none());
     }

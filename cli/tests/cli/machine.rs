@@ -6,7 +6,7 @@ use std::process::Stdio;
 use accel_image::Digest;
 use accel_registry_server::Content;
 use accel_test_support::tar::{dir, file};
-use accel_test_support::{FaultyRegistry, ImageBuilder, tar};
+use accel_test_support::{FaultyRegistry, ImageBuilder, Tree, tar, tree};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
@@ -133,4 +133,13 @@ pub(crate) fn digest(report: &Value, key: &str) -> Digest {
 /// Files below a directory.
 pub(crate) fn files(dir: &Path) -> usize {
     std::fs::read_dir(dir).map_or(0, Iterator::count)
+}
+
+/// How the file systems of two images differ, but for the files that the format adds.
+pub(crate) fn differences(content: &Content, left: &str, right: &str) -> Vec<String> {
+    let [left, right] = [left, right].map(|tag| {
+        let own = ["stargz.index.json", ".no.prefetch.landmark", ".prefetch.landmark"];
+        Tree::of_image(content, REPOSITORY, tag).unwrap().without(&own)
+    });
+    tree::diff(&left, &right)
 }
