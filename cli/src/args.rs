@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::{completions, config, convert, store, task};
+use crate::{completions, config, convert, serve, store, task};
 
 /// Turns container images into lazily pullable ones.
 ///
@@ -18,6 +18,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve the webhook and convert what is pushed.
+    Serve(serve::ServeArgs),
     /// Convert one image.
     Convert(Box<convert::ConvertArgs>),
     /// Create, list and steer the tasks of a server.
@@ -49,6 +51,7 @@ impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Serve(args) => block_on(serve::run(args)),
             Command::Convert(args) => block_on(convert::run(*args)),
             Command::Task(args) => block_on(task::run(args)),
             Command::Config(command) => config::run(command),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use accel_domain::ErrorClass;
 use accel_domain::config::{Config, LayerLimits};
-use accel_registry::{CredentialError, Credentials, HostSettings, Login, LoginFuture, Secret};
+use accel_registry::{CredentialError, Credentials, HostSettings, Login, LoginFuture, Registries, Secret};
 use accel_runtime::{RegistryLogins, Secrets};
 use accel_stream::Limits;
 use anyhow::Context as _;
@@ -13,8 +13,7 @@ use anyhow::Context as _;
 pub(crate) async fn settings(config: &Config, host: &str, secrets: &Secrets) -> anyhow::Result<HostSettings> {
     let entry = config.transport(host).with_context(|| format!("registry {host} is not configured"))?;
     let ca_pem = entry.ca_file.as_ref().map(|file| {
-        std::fs::read(file)
-            .with_context(|| format!("registry {host}: its ca_file {} cannot be read", file.display()))
+        std::fs::read(file).with_context(|| format!("registry {host}: its ca_file {} cannot be read", file.display()))
     });
     let proxy = match &entry.proxy {
         Some(reference) => {
@@ -31,6 +30,16 @@ pub(crate) async fn settings(config: &Config, host: &str, secrets: &Secrets) -> 
         aliases: entry.aliases.clone(),
         ..HostSettings::new(host)
     })
+}
+
+/// Clients for all configured hosts. Logins are looked up whenever one is needed.
+pub(crate) async fn registries(config: &Arc<Config>, secrets: &Arc<Secrets>) -> anyhow::Result<Registries> {
+    let mut hosts = Vec::new();
+    for host in config.hosts() {
+        hosts.push(settings(config, host, secrets).await?);
+    }
+    let logins = ConfiguredLogins::new(Arc::clone(config), Arc::clone(secrets));
+    Ok(Registries::new(hosts, Arc::new(logins))?)
 }
 
 /// What the configuration allows a layer of `host` to cost.

@@ -18,6 +18,8 @@ mod show;
 mod api;
 mod task;
 
+mod serve;
+
 mod completions;
 mod config;
 mod store;

@@ -149,11 +149,9 @@ async fn convert<C: LayerCache>(layers: &Layers<'_, C>, source: &Source) -> Resu
     let planned = plan::layers(&source.images)?;
     layers.watch.event(&Event::Planned { layers: u32::try_from(planned.len()).unwrap_or(u32::MAX) });
     layers.watch.event(&Event::Phase(Phase::Convert));
-    let finished: Vec<LayerReport> = futures::stream::iter(&planned)
-        .map(|layer| layers.finish(layer))
-        .buffered(LAYERS_IN_FLIGHT.max(layers.engine.pool.threads()))
-        .try_collect()
-        .await?;
+    let in_flight = LAYERS_IN_FLIGHT.max(layers.engine.pool.threads());
+    let work: Vec<_> = planned.iter().map(|layer| layers.finish(layer)).collect();
+    let finished: Vec<LayerReport> = futures::stream::iter(work).buffered(in_flight).try_collect().await?;
     layers.watch.event(&Event::Phase(Phase::Push));
     let assembled = assemble_all(layers.job, source, &finished);
     push_all(layers.job, source, &assembled).await?;
