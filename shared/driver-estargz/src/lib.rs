@@ -17,5 +17,7 @@ mod text;
 mod back;
 mod toc;
 
+pub mod reader;
+
 pub use layout::{FOOTER_BYTES, LANDMARK, NO_PREFETCH_LANDMARK, TOC_DIGEST, TOC_NAME, UNCOMPRESSED_SIZE, footer};
 pub use writer::Estargz;

@@ -153,3 +153,6 @@ pub(crate) fn tar_header(name: &str, size: u64) -> [u8; 512] {
     header.set_cksum();
     *header.as_bytes()
 }
+
+#[cfg(test)]
+mod tests;

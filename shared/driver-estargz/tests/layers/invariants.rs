@@ -38,8 +38,7 @@ fn odd_layers_pass_the_suite_of_all_drivers() {
 fn every_option_gives_a_readable_layer() {
     let options = [
         EstargzOptions::default(),
-        EstargzOptions { level: 12, ..EstargzOptions::default() },
-        chunked(4096),
+        chunked(65_536),
         EstargzOptions { min_chunk_size: ByteSize(65_536), ..EstargzOptions::default() },
         prefetching(&["/home/**", "/dev/null"]),
     ];
@@ -115,7 +114,8 @@ fn small_files_share_members_only_where_that_is_asked_for() {
 
 #[test]
 fn runs_of_headers_longer_than_a_unit_are_cut() {
-    let entries: Vec<Entry> = (0..9000).map(|at| dir(format!("d{at}/"))).collect();
-    let made = convert(&tar(&[&entries[..], &[file("f", b"x")]].concat()), &EstargzOptions::default());
-    assert_eq!(made.entries.len(), 9002);
+    let large = |at: usize| dir(format!("d{at}/")).xattr("user.large", vec![at as u8; 1 << 20 >> 1]);
+    let entries: Vec<Entry> = (0..10).map(large).chain([file("f", b"x")]).collect();
+    let made = convert(&tar(&entries), &EstargzOptions::default());
+    assert_eq!(made.entries.len(), 12);
 }

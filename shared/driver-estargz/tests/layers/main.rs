@@ -11,3 +11,4 @@ mod invariants;
 mod odd;
 mod prefetch;
 mod random;
+mod reader;
