@@ -4,6 +4,7 @@
 //! under compare-and-swap on `revision`, so that each is one conditional write.
 
 mod life;
+mod retry;
 mod shown;
 mod sweep;
 
@@ -19,7 +20,8 @@ use std::time::Duration;
 use accel_image::{Digest, Reference};
 use serde::{Deserialize, Serialize};
 
-pub use life::{Done, LONGEST_DELAY, Next, Refused, Renewal, RetryPolicy, Start};
+pub use life::{Done, Next, Refused, Renewal, Start};
+pub use retry::{LONGEST_DELAY, RetryPolicy};
 pub use shown::{Shown, Status};
 pub use sweep::Sweep;
 

@@ -6,39 +6,8 @@ use std::time::Duration;
 
 use accel_image::Digest;
 
-use super::{Held, LEASE, Lease, Phase, Progress, Sizes, State, Task, TaskId};
+use super::{LEASE, LONGEST_DELAY, Lease, Phase, Progress, RetryPolicy, Sizes, State, Task, TaskId};
 use crate::{Retry, Timestamp};
-
-/// How often and when tasks are tried again, and how long they are kept.
-#[derive(Debug, Clone)]
-pub struct RetryPolicy {
-    /// Attempts before a task is FAILED.
-    pub attempts: u32,
-    /// The wait after the first, second, … attempt; the last one repeats.
-    pub waits: Vec<Duration>,
-    /// The waits while a registry scans the image.
-    pub scan_waits: Vec<Duration>,
-    /// How long a registry may hold a task back with 429, and how long with a scan.
-    pub held: Duration,
-    /// How long finished tasks are kept.
-    pub retention: Duration,
-    /// How long the queue keeps a message.
-    pub queue_retention: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        let seconds = |list: [u64; 4]| list.map(Duration::from_secs).to_vec();
-        Self {
-            attempts: 5,
-            waits: seconds([15, 60, 300, 900]),
-            scan_waits: seconds([120, 300, 900, 3600]),
-            held: Duration::from_secs(24 * 3600),
-            retention: Duration::from_secs(24 * 3600),
-            queue_retention: Duration::from_secs(4 * 24 * 3600),
-        }
-    }
-}
 
 /// What a received message may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +57,6 @@ pub enum Refused {
     #[error("the task is running")]
     Running,
 }
-
-/// The longest delay of a message; what waits longer lies in the table until it is due.
-pub const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
-
-/// A registry that says 429 is left alone for at least this, whatever its Retry-After says.
-const SHORTEST_HOLD: Duration = Duration::from_secs(1);
 
 /// How a task ended well.
 #[derive(Debug, Clone, Copy)]
@@ -274,25 +237,7 @@ impl Task {
             return Ok(Next::Ended);
         }
         reason.clone_into(&mut self.reason);
-        let wait = match retry {
-            Retry::Backoff => {
-                self.attempts += 1;
-                self.stalled = 0;
-                (self.attempts < policy.attempts).then(|| pick(&policy.waits, self.attempts - 1))
-            }
-            Retry::Busy { after } => Some(after),
-            Retry::Throttled { after } => {
-                let held = held_again(&mut self.throttled, now);
-                left(held, policy, now).map(|left| {
-                    after.unwrap_or_else(|| pick(&policy.waits, held.times - 1)).max(SHORTEST_HOLD).min(left)
-                })
-            }
-            Retry::ScanPending => {
-                let held = held_again(&mut self.scanning, now);
-                left(held, policy, now).map(|left| pick(&policy.scan_waits, held.times - 1).min(left))
-            }
-        };
-        let Some(wait) = wait else {
+        let Some(wait) = self.wait_after(retry, policy, now) else {
             self.give_up(policy, now);
             return Ok(Next::Ended);
         };
@@ -377,13 +322,6 @@ impl Task {
         self.lease.as_ref().is_some_and(|lease| lease.holds(now))
     }
 
-    /// How long the task is not to be run yet. A wait longer than any that is ever given was written before the clock
-    /// was set back.
-    pub(super) fn waits(&self, policy: &RetryPolicy, now: Timestamp) -> Option<Duration> {
-        let longest = policy.waits.iter().chain(&policy.scan_waits).max().copied().unwrap_or_default().max(policy.held);
-        self.not_before.and_then(|at| time_until(at, now)).filter(|wait| *wait <= longest + CLOCK_SKEW)
-    }
-
     pub(super) fn give_up(&mut self, policy: &RetryPolicy, now: Timestamp) {
         let reason = match self.reason.as_str() {
             "" => "every attempt was ended from outside before it could finish a layer".to_owned(),
@@ -433,23 +371,6 @@ pub(super) const CANCELLED: &str = "cancelled";
 
 /// The clocks of a fleet agree better than this. What lies further ahead was written before a clock was set back.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(120);
-
-/// Counts a time that the registry held us back.
-fn held_again(held: &mut Option<Held>, now: Timestamp) -> Held {
-    let before = held.map_or(Held { since: now, times: 0 }, |held| Held { since: held.since.min(now), ..held });
-    *held.insert(Held { times: before.times + 1, ..before })
-}
-
-/// What is left of the time for which a registry may hold us back.
-fn left(held: Held, policy: &RetryPolicy, now: Timestamp) -> Option<Duration> {
-    time_until(after(held.since, policy.held), now)
-}
-
-/// The `times`-th wait; the last one repeats.
-fn pick(waits: &[Duration], times: u32) -> Duration {
-    let last = waits.len().saturating_sub(1);
-    waits.get((times as usize).min(last)).copied().unwrap_or(Duration::from_secs(60))
-}
 
 /// `at` plus `wait`, at most the end of time.
 pub(super) fn after(at: Timestamp, wait: Duration) -> Timestamp {

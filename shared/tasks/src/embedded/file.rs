@@ -61,8 +61,8 @@ impl StoreFile {
         Ok(self.read_lock())
     }
 
-    /// Closes the database: after a failed write or a panic, what it has in memory is not to be trusted.
-    pub(super) fn close(&self) {
+    /// Closes the database, until somebody needs it.
+    fn close(&self) {
         let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
         let closed = catch_unwind(AssertUnwindSafe(|| drop(database)));
         // A panic here has been reported as the failure that it follows.
@@ -73,7 +73,19 @@ impl StoreFile {
     pub(super) fn view<T>(&self, look: impl FnOnce(&View) -> Result<T, Fault>) -> Result<T, StoreError> {
         let open = self.database()?;
         let database = open.as_ref().ok_or_else(|| Fault::GivenUp.at(&self.path))?;
-        guarded(|| look(&View(database.begin_read()?))).map_err(|fault| fault.at(&self.path))
+        let seen = guarded(|| look(&View(database.begin_read()?)));
+        drop(open);
+        self.close_after(&seen);
+        seen.map_err(|fault| fault.at(&self.path))
+    }
+
+    /// After a failed access redb refuses all others until the file is opened again; after a panic, what it has in
+    /// memory is not to be trusted.
+    pub(super) fn close_after<T>(&self, outcome: &Result<T, Fault>) {
+        use redb::Error::{Corrupted, Io, PreviousIo};
+        if let Err(Fault::Database(Io(_) | PreviousIo | Corrupted(_)) | Fault::Panic(_)) = outcome {
+            self.close();
+        }
     }
 
     fn reopen(&self) -> Result<(), StoreError> {

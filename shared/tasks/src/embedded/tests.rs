@@ -54,6 +54,25 @@ impl Fixture for Fresh {
 
 crate::conformance!(fresh);
 
+#[test]
+fn every_case_of_the_suite_is_run() {
+    let listed: Vec<&str> = include_str!("../conformance.rs").lines().map(str::trim).collect();
+    let parts = [
+        include_str!("../conformance/admission.rs"),
+        include_str!("../conformance/layers.rs"),
+        include_str!("../conformance/lease.rs"),
+        include_str!("../conformance/list.rs"),
+        include_str!("../conformance/outcome.rs"),
+        include_str!("../conformance/queue.rs"),
+        include_str!("../conformance/sweeper.rs"),
+        include_str!("../conformance/target.rs"),
+    ];
+    let cases = parts.iter().flat_map(|part| part.lines()).filter_map(|line| line.strip_prefix("pub async fn "));
+    for case in cases.filter_map(|rest| rest.split('(').next()) {
+        assert!(listed.contains(&case), "{case} is in no list");
+    }
+}
+
 /// The `n`-th task: a push of an image of its own.
 fn nth(n: u64, created: Timestamp) -> Task {
     let new = NewTask {

@@ -187,9 +187,7 @@ impl StoreFile {
             }
         });
         drop(open);
-        if let Err(Fault::Database(_) | Fault::Panic(_)) = &committed {
-            self.close();
-        }
+        self.close_after(&committed);
         committed.map_err(|fault| fault.at(self.path()))
     }
 }

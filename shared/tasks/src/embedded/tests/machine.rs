@@ -180,29 +180,29 @@ impl Limited {
 
 impl StorageBackend for Limited {
     fn len(&self) -> Result<u64, std::io::Error> {
-        Ok(self.file.len()?)
+        self.file.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-        Ok(self.file.read(offset, out)?)
+        self.file.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
         self.check(len)?;
-        Ok(self.file.set_len(len)?)
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> Result<(), std::io::Error> {
-        Ok(self.file.sync_data()?)
+        self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
         self.check(offset + data.len() as u64)?;
-        Ok(self.file.write(offset, data)?)
+        self.file.write(offset, data)
     }
 
     fn close(&self) -> Result<(), std::io::Error> {
-        Ok(self.file.close()?)
+        self.file.close()
     }
 }
 
