@@ -1,6 +1,7 @@
 //! `accelctl convert`: one image, from and to wherever it is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use accel_domain::{Attestations, ByteSize, ErrorClass, Format, FormatOptions, Output, Timestamp};
 use accel_image::{Digest, Platform};
@@ -19,6 +20,9 @@ use crate::phases::Phases;
 use crate::place::Place;
 use crate::records::Records;
 use crate::show;
+
+/// How long an interrupted conversion may take to stop in order.
+const STOPPING_TIME: Duration = Duration::from_secs(3);
 
 /// Options of `convert`.
 #[derive(Debug, Args)]
@@ -140,18 +144,7 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
     let bars = Bars::new(args.output == args::Format::Text);
     let phases = Phases::new(&bars);
     let stop = Stop::new();
-    let converting = convert_and_tag(&engine, &records, &job, &phases, &stop);
-    tokio::pin!(converting);
-    let done = tokio::select! {
-        done = &mut converting => done?,
-        () = interrupted() => {
-            stop.stop(StopReason::Shutdown);
-            tokio::select! {
-                done = &mut converting => done?,
-                () = interrupted() => return Err(Quietly(INTERRUPTED).into()),
-            }
-        }
-    };
+    let done = unless_interrupted(convert_and_tag(&engine, &records, &job, &phases, &stop), &stop).await?;
     let report = report(&args.source, &target, &phases, done);
     match args.output {
         args::Format::Json => out!("{}", serde_json::to_string_pretty(&report)?),
@@ -168,6 +161,24 @@ pub(crate) struct Moved;
 impl Moved {
     pub(crate) const fn class(&self) -> ErrorClass {
         ErrorClass::BACKOFF
+    }
+}
+
+/// Lets a signal stop the conversion: in order, so that its uploads are cancelled, as long as that takes no time that a
+/// person notices; then, or at the next signal, at once.
+async fn unless_interrupted(
+    converting: impl Future<Output = anyhow::Result<Outcome>>,
+    stop: &Stop,
+) -> anyhow::Result<Outcome> {
+    tokio::pin!(converting);
+    tokio::select! {
+        done = &mut converting => return done,
+        () = interrupted() => stop.stop(StopReason::Shutdown),
+    }
+    tokio::select! {
+        done = converting => done,
+        () = interrupted() => Err(Quietly(INTERRUPTED).into()),
+        () = tokio::time::sleep(STOPPING_TIME) => Err(Quietly(INTERRUPTED).into()),
     }
 }
 

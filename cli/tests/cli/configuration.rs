@@ -13,7 +13,7 @@ async fn check_prints_every_fault_with_its_place() {
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 2, "{ran:?}");
     assert!(lines[0].starts_with("bad.yaml:2:3: server.workerz: ") && lines[0].contains("workers"), "{ran:?}");
-    assert!(lines[1].starts_with("bad.yaml:3:12: server.workers: "), "{ran:?}");
+    assert!(lines[1].starts_with("bad.yaml:3:3: server.workers: "), "{ran:?}");
     assert!(ran.stderr.is_empty(), "{ran:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::machine::{Machine, finish};
+use crate::machine::{Machine, Ran};
 
 #[tokio::test]
 async fn a_reader_that_has_gone_away_ends_a_command_quietly() {
@@ -21,7 +21,8 @@ async fn a_reader_that_has_gone_away_ends_a_command_quietly() {
 async fn a_full_disk_is_a_failure() {
     let machine = Machine::new().await;
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let ran = finish(machine.command(&["config", "schema"]).stdout(Stdio::from(full))).await;
+    let child = machine.command(&["config", "schema"]).stdout(Stdio::from(full)).spawn().unwrap();
+    let ran = Ran::from(child.wait_with_output().await.unwrap());
     assert!(ran.code == Some(1) && ran.stderr.contains("cannot be written"), "{ran:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use accel_domain::{Marker, marker};
 use accel_image::Digest;
-use accel_registry::{End, RegistryError};
+use accel_registry::{End, LayoutError, RegistryError};
 
 use crate::error::ConvertError;
 use crate::image::{ConvertedImage, Job};
@@ -29,9 +29,12 @@ pub enum Tagged {
 pub(crate) async fn already_there(job: &Job, source_digest: Digest) -> Result<Option<Digest>, ConvertError> {
     let standing = match job.target.get_manifest(&job.target_key).await {
         Ok(standing) => standing,
-        Err(RegistryError::ManifestNotFound(_)) => return Ok(None),
-        Err(RegistryError::Document { .. }) if job.output.adopt => return Ok(None),
-        Err(RegistryError::Document { .. }) => return Err(not_ours(job)),
+        Err(RegistryError::ManifestNotFound(_) | RegistryError::Layout(LayoutError::ManifestNotFound { .. })) => {
+            return Ok(None);
+        }
+        Err(RegistryError::Document { .. } | RegistryError::Layout(LayoutError::Document { .. })) => {
+            return if job.output.adopt { Ok(None) } else { Err(not_ours(job)) };
+        }
         Err(error) => return Err(error.into()),
     };
     let annotations = standing.document.annotations();
