@@ -16,10 +16,6 @@ use crate::StoreError;
 /// redb's page cache. The system's cache is behind it.
 const CACHE_BYTES: usize = 4 << 20;
 
-/// What to do about damage.
-const WAY_OUT: &str = "stop the server and run `accelctl serve --salvage` once: it sets the file aside and keeps \
-                       what can be read of it";
-
 /// Opens the database in an existing file.
 pub(super) type Opener = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
 
@@ -111,7 +107,7 @@ fn open_verified(path: &Path, opener: &Opener) -> Result<Database, StoreError> {
     let length = path.metadata().map_err(|error| unavailable(path, &error))?.len();
     if length == 0 {
         // A store is made under another name, so an empty file is one that was cut, not one that is new.
-        return Err(damaged(path.display().to_string(), "it is empty"));
+        return Err(damaged(path, path.display().to_string(), "it is empty"));
     }
     guarded(|| Ok(opener(path)?)).map_err(|fault| fault.at(path))
 }
@@ -190,7 +186,7 @@ impl Fault {
     pub(super) fn at(self, path: &Path) -> StoreError {
         match self {
             Self::Told(error) => error,
-            Self::Record { title, detail } => damaged(format!("{title} in {}", path.display()), &detail),
+            Self::Record { title, detail } => damaged(path, format!("{title} in {}", path.display()), &detail),
             Self::TooLong { title, bytes } => StoreError::Unavailable(format!("{title} is too long: {bytes} bytes")),
             Self::Version(version) => StoreError::Unavailable(format!(
                 "{} was written by another version of Accel (store version {version}, this one reads {})",
@@ -200,7 +196,7 @@ impl Fault {
             Self::GivenUp => {
                 StoreError::Unavailable(format!("{}: another write failed, and this one with it", path.display()))
             }
-            Self::Panic(text) => damaged(path.display().to_string(), &text),
+            Self::Panic(text) => damaged(path, path.display().to_string(), &text),
             Self::Database(error) => database_error(path, &error),
         }
     }
@@ -213,7 +209,7 @@ fn database_error(path: &Path, error: &redb::Error) -> StoreError {
         Error::Io(error) => match error.kind() {
             // What redb says of a file that is shorter than it should be, or not one of its own.
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-                damaged(path.display().to_string(), &error.to_string())
+                damaged(path, path.display().to_string(), &error.to_string())
             }
             _ => unavailable(path, error),
         },
@@ -221,12 +217,17 @@ fn database_error(path: &Path, error: &redb::Error) -> StoreError {
             StoreError::Unavailable(format!("{}: {error}: it is opened again", path.display()))
         }
         // Corrupted, an old format, tables that are missing or of other types, a lock poisoned by a panic.
-        _ => damaged(path.display().to_string(), &error.to_string()),
+        _ => damaged(path, path.display().to_string(), &error.to_string()),
     }
 }
 
-fn damaged(what: String, detail: &str) -> StoreError {
-    StoreError::Damaged { what, detail: format!("{detail}; {WAY_OUT}") }
+/// Damage to `what`, and what to do about it.
+fn damaged(path: &Path, what: String, detail: &str) -> StoreError {
+    let way_out = format!(
+        "stop the server and run `accelctl store salvage {}`: it sets the file aside and keeps what can be read of it",
+        path.display()
+    );
+    StoreError::Damaged { what, detail: format!("{detail}; {way_out}") }
 }
 
 pub(super) fn unavailable(path: &Path, error: &io::Error) -> StoreError {

@@ -39,7 +39,7 @@ async fn is_reported(path: &Path, bytes: &[u8], tasks: &[Task], what: &str) -> b
         Ok(()) => false,
         Err(StoreError::Damaged { what, detail }) => {
             assert!(what.contains("copy.redb"), "names the file: {what}");
-            assert!(detail.contains("--salvage"), "names the way out: {detail}");
+            assert!(detail.contains("accelctl store salvage"), "names the way out: {detail}");
             true
         }
         Err(error) => panic!("{what}: {error:?}"),
