@@ -29,7 +29,7 @@ pub fn footer(toc_offset: u64) -> [u8; FOOTER_BYTES] {
 
 /// Whether an entry of this cleaned name is the format's own: it is dropped from a source and never extracted.
 #[must_use]
-pub(crate) fn is_reserved(name: &[u8]) -> bool {
+pub fn is_reserved(name: &[u8]) -> bool {
     [TOC_NAME, LANDMARK, NO_PREFETCH_LANDMARK].iter().any(|reserved| reserved.as_bytes() == name)
 }
 

@@ -13,7 +13,7 @@ pub(crate) type Fingerprint = u64;
 pub(crate) type ByFingerprint<V> = HashMap<Fingerprint, V, BuildHasherDefault<Identity>>;
 
 /// The name as readers of a TOC see it: absolute, cleaned as Go's `path.Clean` does, without the leading slash.
-pub(crate) fn clean(name: &[u8]) -> Vec<u8> {
+pub fn clean(name: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in name.split(|&byte| byte == b'/') {
         match part {

@@ -20,3 +20,6 @@ pub use entry::{TocEntry, TocKind};
 pub use fault::FormatError;
 pub use footer::{LEGACY_FOOTER_BYTES, toc_offset};
 pub use toc::{TocSums, read_toc};
+
+pub use crate::layout::is_reserved as is_own_name;
+pub use crate::paths::clean as clean_path;

@@ -19,6 +19,8 @@ mod assemble;
 mod publish;
 mod tag;
 
+mod verify;
+
 mod drivers;
 mod engine;
 mod error;
@@ -29,4 +31,5 @@ pub use error::ConvertError;
 pub use image::{ConvertedImage, Job, Outcome, convert_image};
 pub use layer::LayerReport;
 pub use tag::{Tagged, move_tag};
+pub use verify::{VerifyError, VerifyOptions, VerifyReport, verify_image};
 pub use watch::{Event, LayerEnd, Observer, Stop, StopReason, StopSignal, Tally};

@@ -25,6 +25,8 @@ pub struct CheckedBlob {
     pub size: u64,
     /// The digest of what it decompresses to.
     pub diff_id: Digest,
+    /// The size of that in bytes.
+    pub uncompressed_size: u64,
     /// The digest of its TOC.
     pub toc_digest: Digest,
     /// How many entries its tar has, without the format's own.
@@ -234,7 +236,15 @@ impl<R: Read> Walk<'_, R> {
             return Err(FormatError::Footer("it does not follow the TOC"));
         }
         let Seen { entries, chunks, prioritized, .. } = self.seen;
-        let (digest, size, diff_id) = (sums.digest, sums.bytes, sums.diff_id);
-        Ok(CheckedBlob { digest, size, diff_id, toc_digest: toc.digest, entries, chunks, prioritized })
+        Ok(CheckedBlob {
+            digest: sums.digest,
+            size: sums.bytes,
+            diff_id: sums.diff_id,
+            uncompressed_size: sums.tar_bytes,
+            toc_digest: toc.digest,
+            entries,
+            chunks,
+            prioritized,
+        })
     }
 }

@@ -27,6 +27,7 @@ pub(super) struct Sums {
     pub(super) bytes: u64,
     /// The digest of what it decompresses to.
     pub(super) diff_id: Digest,
+    pub(super) tar_bytes: u64,
     /// Where its last member begins.
     pub(super) last_member: u64,
 }
@@ -74,9 +75,9 @@ impl<R: Read> Members<R> {
             self.start = self.end;
         }
         let State::Between(blob) = self.state else { return Err(StreamError::AfterFailure) };
-        let bytes = blob.hasher.bytes();
+        let (bytes, tar_bytes) = (blob.hasher.bytes(), self.diff.bytes());
         let (digest, diff_id) = (blob.hasher.finish(), self.diff.finish());
-        Ok(Sums { digest, bytes, diff_id, last_member: self.at.member })
+        Ok(Sums { digest, bytes, diff_id, tar_bytes, last_member: self.at.member })
     }
 
     /// Sees to it that there is a byte ahead, unless the blob is at its end. No read crosses the end of a member.

@@ -1,0 +1,172 @@
+//! Indexes, manifests and configurations of both sides, compared; and the pairs of layers that are left. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use accel_domain::{Marker, marker};
+use accel_image::{Annotations, Descriptor, Digest, Document, media_type};
+
+use super::VerifyOptions;
+use super::report::VerifyReport;
+use crate::source::{Source, SourceImage};
+
+/// A layer of the source and what stands in its place in the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pair {
+    /// For messages: `linux/amd64, layer 2`.
+    pub(super) name: String,
+    pub(super) source: Descriptor,
+    pub(super) source_diff_id: Digest,
+    pub(super) target: Descriptor,
+    pub(super) target_diff_id: Digest,
+}
+
+/// Notes what differs, and returns the distinct pairs of layers.
+pub(super) fn compare(
+    source: &Source,
+    target: &Source,
+    options: &VerifyOptions,
+    report: &mut VerifyReport,
+) -> Vec<Pair> {
+    compare_tops(source, target, report);
+    let mut pairs = Vec::new();
+    let mut seen = HashSet::new();
+    for (source_image, target_image) in pair_images(source, target, options, report) {
+        report.platforms.push(name_of(target_image));
+        compare_image(source_image, target_image, source.top.digest, report);
+        let found = pair_layers(source_image, target_image);
+        pairs.extend(found.into_iter().filter(|pair| seen.insert((pair.source.digest, pair.target.digest))));
+    }
+    compare_attestations(target, report);
+    pairs
+}
+
+fn compare_tops(source: &Source, target: &Source, report: &mut VerifyReport) {
+    let mark = Marker::read(target.top.document.annotations());
+    report.marked = mark.is_some();
+    if let Some(mark) = mark.filter(|mark| mark.source_digest != source.top.digest) {
+        report.differs(format!("the target was made of {}, the source is {}", mark.source_digest, source.top.digest));
+    }
+    match (&source.top.document, &target.top.document) {
+        (Document::Manifest(_), Document::Manifest(_)) => {}
+        (Document::Index(source), Document::Index(target)) => {
+            if target.media_type != media_type::OCI_INDEX {
+                report.differs(format!("the index is of type `{}`", target.media_type));
+            }
+            if unmarked(&target.annotations) != unmarked(&source.annotations) {
+                report.differs("the index has other annotations than the source's");
+            }
+        }
+        (Document::Index(_), Document::Manifest(_)) => report.differs("the source is an index, the target is not"),
+        (Document::Manifest(_), Document::Index(_)) => report.differs("the target is an index, the source is not"),
+    }
+}
+
+/// Pairs images by platform, in the order of the target's.
+fn pair_images<'i>(
+    source: &'i Source,
+    target: &'i Source,
+    options: &VerifyOptions,
+    report: &mut VerifyReport,
+) -> Vec<(&'i SourceImage, &'i SourceImage)> {
+    let (mut pairs, mut places) = (Vec::new(), Vec::new());
+    for image in &target.images {
+        let fits = |(at, other): &(usize, &SourceImage)| same_platform(other, image) && !places.contains(at);
+        match source.images.iter().enumerate().find(fits) {
+            Some((at, other)) => {
+                places.push(at);
+                pairs.push((other, image));
+            }
+            None => report.differs(format!("{}: the source has no such image", name_of(image))),
+        }
+    }
+    if !places.is_sorted() {
+        report.differs("the index lists its images in another order than the source's");
+    }
+    for (_, image) in source.images.iter().enumerate().filter(|(at, _)| !places.contains(at)) {
+        report.platforms_left_out.push(name_of(image));
+        if !options.platforms.is_empty() {
+            report.differs(format!("{}: the target has no such image", name_of(image)));
+        }
+    }
+    pairs
+}
+
+fn same_platform(one: &SourceImage, other: &SourceImage) -> bool {
+    let said = |image: &SourceImage| image.entry.as_ref().and_then(|entry| entry.platform.clone());
+    said(one) == said(other) && one.config.platform() == other.config.platform()
+}
+
+fn name_of(image: &SourceImage) -> String {
+    let said = image.entry.as_ref().and_then(|entry| entry.platform.clone());
+    said.unwrap_or_else(|| image.config.platform()).to_string()
+}
+
+fn compare_image(source: &SourceImage, target: &SourceImage, top: Digest, report: &mut VerifyReport) {
+    let name = name_of(target);
+    let (ours, theirs) = (&target.manifest, &source.manifest);
+    let mut config = source.config.clone();
+    config.set_diff_ids(target.config.diff_ids().to_vec());
+    let made_of = Marker::read(&ours.annotations).map(|mark| mark.source_digest);
+    let entries = match (&source.entry, &target.entry) {
+        (Some(source), Some(target)) => same_entry(source, target),
+        (_, _) => true,
+    };
+    let rows = [
+        ("the manifest is not of OCI's type", ours.media_type == media_type::OCI_MANIFEST),
+        ("the configuration is not of OCI's type", ours.config.media_type == media_type::OCI_CONFIG),
+        ("the configuration differs in more than diff ids", target.config == config),
+        (
+            "the manifest has other annotations than the source's",
+            unmarked(&ours.annotations) == unmarked(&theirs.annotations),
+        ),
+        ("the manifest has other members than the source's", ours.other == theirs.other),
+        ("the index's entry has other annotations or another platform than the source's", entries),
+        ("the manifest says that it was made of another source", made_of.is_none_or(|digest| digest == top)),
+        ("it has another number of layers than the source", ours.layers.len() == theirs.layers.len()),
+    ];
+    for (what, _) in rows.iter().filter(|(_, holds)| !holds) {
+        report.differs(format!("{name}: {what}"));
+    }
+}
+
+/// Whether an entry of the index says the same but for the document that it points at.
+fn same_entry(source: &Descriptor, target: &Descriptor) -> bool {
+    let Descriptor { digest, size, media_type, .. } = target.clone();
+    media_type == media_type::OCI_MANIFEST && *target == Descriptor { digest, size, media_type, ..source.clone() }
+}
+
+fn pair_layers(source: &SourceImage, target: &SourceImage) -> Vec<Pair> {
+    let sides = |image: &SourceImage| -> Vec<(Descriptor, Digest)> {
+        image.manifest.layers.iter().cloned().zip(image.config.diff_ids().iter().copied()).collect()
+    };
+    let name = name_of(target);
+    let pairs = sides(source).into_iter().zip(sides(target)).enumerate();
+    let pair = |(at, ((source, source_diff_id), (target, target_diff_id)))| Pair {
+        name: format!("{name}, layer {}", at + 1),
+        source,
+        source_diff_id,
+        target,
+        target_diff_id,
+    };
+    pairs.map(pair).collect()
+}
+
+/// Attestations that were carried have to attest images of the target.
+fn compare_attestations(target: &Source, report: &mut VerifyReport) {
+    let images: HashMap<String, ()> =
+        target.images.iter().map(|image| (image.descriptor.digest.to_string(), ())).collect();
+    for attestation in &target.attestations {
+        let attested = attestation.entry.annotations.get("vnd.docker.reference.digest");
+        if !attested.is_some_and(|digest| images.contains_key(digest)) {
+            report.differs(format!("attestation {} attests no image of the target", attestation.entry.digest));
+        }
+    }
+}
+
+fn unmarked(annotations: &Annotations) -> Annotations {
+    let mut annotations = annotations.clone();
+    for key in [marker::SOURCE_REFERENCE, marker::SOURCE_DIGEST, marker::RULE, marker::FORMAT] {
+        annotations.remove(key);
+    }
+    annotations
+}
