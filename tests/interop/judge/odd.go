@@ -153,7 +153,8 @@ func writeLandmarks(b *tarBuilder) {
 	b.add(file("after"), "after\n")
 }
 
-// writeReplaced has a hard link to a path that a later entry replaces: the link keeps the first content.
+// writeReplaced has a hard link to a path that a later entry replaces: the link keeps the first content, which a TOC
+// of paths cannot say. The layer must be kept.
 func writeReplaced(b *tarBuilder) {
 	b.add(file("r/path"), "first\n")
 	b.add(hardlink("r/link", "r/path"), "")

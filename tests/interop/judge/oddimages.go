@@ -13,7 +13,7 @@ import (
 
 // writeOddImages writes `odd` (two platforms and an attestation), which every tool can unpack; `codecs`, whose layers
 // are a plain tar, zstd and several gzip members, and the same in `only-gzip`; `stubborn`, which only a careful
-// reader takes and of which three layers cannot be represented.
+// reader takes and of which four layers cannot be represented.
 func writeOddImages(_ options, args []string) error {
 	to := layout(args[0])
 	amd64, err := to.image("amd64", kinds, links, epoch, whiteouts, empty, landmarks)

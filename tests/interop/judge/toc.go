@@ -2,8 +2,8 @@ package main
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd/stargz-snapshotter/estargz"
+	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -124,6 +125,7 @@ func isLandmark(name string) bool {
 // checkMembers inflates every chunk from its own offset and no further than the next one's.
 func checkMembers(blob *io.SectionReader, entries []*estargz.TOCEntry, tocOffset int64) error {
 	end := tocOffset
+	var member gzip.Reader
 	var fileSize int64
 	sizes := make([]int64, len(entries))
 	for index, entry := range entries {
@@ -140,15 +142,15 @@ func checkMembers(blob *io.SectionReader, entries []*estargz.TOCEntry, tocOffset
 		if !hasData(entry) {
 			continue
 		}
-		member, err := gzip.NewReader(io.NewSectionReader(blob, entry.Offset, end-entry.Offset))
-		if err != nil {
+		part := bufio.NewReader(io.NewSectionReader(blob, entry.Offset, end-entry.Offset))
+		if err := member.Reset(part); err != nil {
 			return fmt.Errorf("%q: no gzip member at %d: %w", entry.Name, entry.Offset, err)
 		}
-		if _, err := io.CopyN(io.Discard, member, entry.InnerOffset); err != nil {
+		if _, err := io.CopyN(io.Discard, &member, entry.InnerOffset); err != nil {
 			return fmt.Errorf("%q: inner offset %d: %w", entry.Name, entry.InnerOffset, err)
 		}
 		digester := digest.SHA256.Digester()
-		if _, err := io.CopyN(digester.Hash(), member, sizes[index]); err != nil {
+		if _, err := io.CopyN(digester.Hash(), &member, sizes[index]); err != nil {
 			return fmt.Errorf("%q: chunk at %d: %w", entry.Name, entry.Offset, err)
 		}
 		if digester.Digest().String() != entry.ChunkDigest {
