@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::{completions, config, convert, serve, store, task};
+use crate::{completions, config, convert, serve, store, task, verify};
 
 /// Turns container images into lazily pullable ones.
 ///
@@ -22,6 +22,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Convert one image.
     Convert(Box<convert::ConvertArgs>),
+    /// Prove that an accelerated image holds what its source does; exit code 4 if it does not.
+    Verify(Box<verify::VerifyArgs>),
     /// Create, list and steer the tasks of a server.
     Task(task::TaskArgs),
     /// Check and explain the configuration.
@@ -53,6 +55,7 @@ impl Args {
         match self.command {
             Command::Serve(args) => block_on(serve::run(args)),
             Command::Convert(args) => block_on(convert::run(*args)),
+            Command::Verify(args) => block_on(verify::run(*args)),
             Command::Task(args) => block_on(task::run(args)),
             Command::Config(command) => config::run(command),
             Command::Store(command) => block_on(store::run(command)),

@@ -1,6 +1,7 @@
 //! `accelctl convert`: one image, from and to wherever it is.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::time::Duration;
 
 use accel_domain::{Attestations, ByteSize, ErrorClass, Format, FormatOptions, Output, Timestamp};
@@ -144,7 +145,9 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
     let bars = Bars::new(args.output == args::Format::Text);
     let phases = Phases::new(&bars);
     let stop = Stop::new();
-    let done = unless_interrupted(convert_and_tag(&engine, &records, &job, &phases, &stop), &stop).await?;
+    // Boxed: it is large, and there is one of it.
+    let converting = Box::pin(convert_and_tag(&engine, &records, &job, &phases, &stop));
+    let done = unless_interrupted(converting, &stop).await?;
     let report = report(&args.source, &target, &phases, done);
     match args.output {
         args::Format::Json => out!("{}", serde_json::to_string_pretty(&report)?),
@@ -167,10 +170,9 @@ impl Moved {
 /// Lets a signal stop the conversion: in order, so that its uploads are cancelled, as long as that takes no time that a
 /// person notices; then, or at the next signal, at once.
 async fn unless_interrupted(
-    converting: impl Future<Output = anyhow::Result<Outcome>>,
+    mut converting: Pin<Box<impl Future<Output = anyhow::Result<Outcome>>>>,
     stop: &Stop,
 ) -> anyhow::Result<Outcome> {
-    tokio::pin!(converting);
     tokio::select! {
         done = &mut converting => return done,
         () = interrupted() => stop.stop(StopReason::Shutdown),

@@ -24,6 +24,8 @@ mod completions;
 mod config;
 mod store;
 
+mod verify;
+
 use std::process::ExitCode;
 
 use clap::Parser as _;

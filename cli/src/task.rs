@@ -28,13 +28,13 @@ pub(crate) struct TaskArgs {
     command: TaskCommand,
 }
 
-/// The server. The value of its `Authorization` header comes from the environment variable `ACCEL_AUTH`.
+/// The server. Its secret is no option: the arguments of a process are for everybody to see.
 #[derive(Debug, Args)]
 struct ServerArgs {
     /// The server: host:port on this machine, or a URL. Plain HTTP goes to another machine only with `http://`.
     #[arg(long, global = true, value_name = "HOST:PORT|URL", default_value = DEFAULT_ADDRESS)]
     addr: Address,
-    /// Take the value of the Authorization header from this environment variable.
+    /// Take the value of the Authorization header from this environment variable [default: ACCEL_AUTH].
     #[arg(long, global = true, value_name = "NAME")]
     auth_env: Option<String>,
     /// A certificate file (PEM) to trust besides the system's.

@@ -1,5 +1,7 @@
 //! The built `accelctl`, run as a person would, against a registry in this process.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 mod machine;
 
 mod configuration;
@@ -8,5 +10,7 @@ mod layouts;
 mod logins;
 mod output;
 mod server;
+mod serving;
 mod stores;
 mod tasks;
+mod verify;
