@@ -19,6 +19,8 @@ mod assemble;
 mod publish;
 mod tag;
 
+mod feed;
+mod inspect;
 mod verify;
 
 mod drivers;
@@ -29,6 +31,10 @@ mod watch;
 pub use engine::Engine;
 pub use error::ConvertError;
 pub use image::{ConvertedImage, Job, Outcome, convert_image};
+pub use inspect::{
+    ImageContents, InspectError, InspectReport, Landmark, LargestFile, LayerContents, LayerFormat, Origin, TocContents,
+    inspect_image,
+};
 pub use layer::LayerReport;
 pub use tag::{Tagged, move_tag};
 pub use verify::{VerifyError, VerifyOptions, VerifyReport, verify_image};

@@ -7,17 +7,16 @@ use accel_driver_estargz::reader::{CheckedBlob, FormatError, check_blob, clean_p
 use accel_driver_estargz::{FOOTER_BYTES, TOC_DIGEST, UNCOMPRESSED_SIZE};
 use accel_image::{Descriptor, Digest, Hasher, media_type};
 use accel_registry::{End, RegistryError};
-use accel_stream::bridge::{self, BodySender};
+use accel_stream::bridge;
 use accel_stream::{Entry, EntryKind, LayerReader, LayerSums, Limits, StreamError, TarReader};
 
 use super::documents::Pair;
 use super::files::{Files, Found};
 use super::report::VerifyReport;
 use crate::error::ConvertError;
+use crate::feed::{DEPTH, feed};
 use crate::watch::{Event, LayerEnd, Observer};
 
-/// Pieces of a download that wait to be looked at.
-const DEPTH: usize = 16;
 /// Payload of the source that is hashed at a time.
 const BLOCK_BYTES: usize = 64 << 10;
 
@@ -108,7 +107,8 @@ impl Ends<'_> {
             let sums = walk(reader, limits, |entry, content| each(&mut state, entry, content))?;
             Ok::<_, StreamError>((state, sums))
         });
-        let (fed, worked) = tokio::join!(self.feed(self.source, &pair.source, 0, layer, sender), work);
+        let seen = |bytes| self.watch.event(&Event::LayerRead { layer, bytes });
+        let (fed, worked) = tokio::join!(feed(self.source, &pair.source, 0, sender, seen), work);
         fed?;
         let worked = worked.map_err(|_| ConvertError::Panicked(layer))?;
         worked.map_err(|error| ConvertError::Layer { layer, source: DriverError::Source(error) })
@@ -137,9 +137,10 @@ impl Ends<'_> {
             });
             (files, checked, report)
         });
+        let seen = |bytes| self.watch.event(&Event::LayerRead { layer, bytes });
         let (blob_fed, toc_fed, worked) = tokio::join!(
-            self.feed(self.target, &pair.target, 0, layer, blob_sender),
-            self.feed(self.target, &pair.target, places.0, layer, toc_sender),
+            feed(self.target, &pair.target, 0, blob_sender, seen),
+            feed(self.target, &pair.target, places.0, toc_sender, |_| ()),
             work
         );
         let (files, checked, report) = worked.map_err(|_| ConvertError::Panicked(layer))?;
@@ -150,28 +151,6 @@ impl Ends<'_> {
             (Ok(()), checked) => checked.map_err(|fault| fault.to_string()),
         };
         Ok((files, checked, report))
-    }
-
-    /// One download, to its end or until enough of it was read.
-    async fn feed(
-        &self,
-        end: &End,
-        blob: &Descriptor,
-        from: u64,
-        layer: Digest,
-        sender: BodySender,
-    ) -> Result<(), RegistryError> {
-        let mut download = end.open_blob(blob, from).await?;
-        while let Some(piece) = download.next().await? {
-            if from == 0 {
-                self.watch.event(&Event::LayerRead { layer, bytes: piece.len() as u64 });
-            }
-            if sender.send(piece).await.is_err() {
-                return Ok(());
-            }
-        }
-        sender.finish();
-        Ok(())
     }
 }
 
