@@ -12,6 +12,9 @@ use crate::pool::Units;
 /// member ends.
 pub const UNIT_BYTES: usize = 4 << 20;
 
+/// The output that a unit begins with: enough for a member that does not shrink, and for what many small ones add.
+const OUTPUT_BYTES: usize = UNIT_BYTES + UNIT_BYTES / 16;
+
 /// How members are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
@@ -62,7 +65,8 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     pub(crate) fn new() -> Self {
-        Self { input: Vec::with_capacity(UNIT_BYTES), ..Self::default() }
+        // Zeroed by the allocator: only the pages that compressed bytes come to are ever touched.
+        Self { input: Vec::with_capacity(UNIT_BYTES), output: vec![0; OUTPUT_BYTES], ..Self::default() }
     }
 
     pub(crate) fn clear(&mut self) {

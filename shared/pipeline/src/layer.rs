@@ -150,7 +150,7 @@ impl<C: LayerCache> Layers<'_, C> {
     async fn write(&self, planned: &PlannedLayer) -> Result<Written, ConvertError> {
         let layer = planned.descriptor.digest;
         let (mut downloads, asked) = pull::downloads();
-        let (mut bodies, uploading) = push::upload();
+        let (mut bodies, uploading) = push::upload(&self.engine.bodies);
         let (driver, pool) = (Arc::clone(&self.driver), self.engine.pool.clone());
         let converting = tokio::task::spawn_blocking(move || {
             let converted = driver.convert(&pool, &mut downloads, &mut bodies)?;

@@ -10,6 +10,7 @@ mod source;
 
 mod plan;
 
+mod bodies;
 mod layer;
 mod pull;
 mod push;

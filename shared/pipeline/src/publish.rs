@@ -5,11 +5,10 @@ use accel_registry::{End, RegistryError};
 use bytes::BytesMut;
 
 use crate::assemble::{Assembled, AssembledImage};
+use crate::bodies::BODY_BYTES;
 use crate::error::ConvertError;
 use crate::reuse;
 use crate::source::Attestation;
-
-const BODY_BYTES: usize = 4 << 20;
 
 /// Sees to it that the repository of `to` has a blob that `from` has: nothing, a mount, or a copy.
 ///

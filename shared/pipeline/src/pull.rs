@@ -13,7 +13,7 @@ use crate::error::ConvertError;
 use crate::watch::{Event, Observer, StopSignal};
 
 /// Pieces of a download that wait for the driver; a piece is what came from the network at once.
-const DEPTH: usize = 16;
+const DEPTH: usize = 4;
 
 /// The driver's side: asks for downloads.
 pub(crate) struct Downloads(mpsc::Sender<BodySender>);

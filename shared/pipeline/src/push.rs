@@ -1,25 +1,20 @@
 //! Push: the converted blob, from the driver's thread into a chunked upload.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use accel_driver::Output;
 use accel_image::Digest;
 use accel_registry::{End, RegistryError, Upload};
 use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
+use crate::bodies::{BODY_BYTES, BodyPool, InUse};
 use crate::watch::{Event, Observer};
-
-/// The size of one PATCH.
-const BODY_BYTES: usize = 4 << 20;
-/// Bodies of one layer that exist at a time: one that fills, one that is sent.
-const BODIES: usize = 2;
 
 /// What goes from the driver's thread to the upload.
 enum Piece {
-    Body(Bytes, OwnedSemaphorePermit),
+    Body(Bytes, InUse),
     Restart,
     End,
 }
@@ -27,19 +22,22 @@ enum Piece {
 /// The driver's side: gathers what it writes into bodies.
 pub(crate) struct Bodies {
     handle: Handle,
-    permits: Arc<Semaphore>,
+    pool: BodyPool,
     pieces: mpsc::Sender<Piece>,
-    body: Option<(BytesMut, OwnedSemaphorePermit)>,
+    body: Option<(BytesMut, InUse)>,
 }
 
 /// The other side: receives the bodies.
-pub(crate) struct Uploading(mpsc::Receiver<Piece>);
+pub(crate) struct Uploading {
+    pieces: mpsc::Receiver<Piece>,
+    pool: BodyPool,
+}
 
 /// The two sides of a layer's upload.
-pub(crate) fn upload() -> (Bodies, Uploading) {
-    let (pieces, received) = mpsc::channel(BODIES);
-    let permits = Arc::new(Semaphore::new(BODIES));
-    (Bodies { handle: Handle::current(), permits, pieces, body: None }, Uploading(received))
+pub(crate) fn upload(pool: &BodyPool) -> (Bodies, Uploading) {
+    let (pieces, received) = mpsc::channel(1);
+    let bodies = Bodies { handle: Handle::current(), pool: pool.clone(), pieces, body: None };
+    (bodies, Uploading { pieces: received, pool: pool.clone() })
 }
 
 impl Bodies {
@@ -54,12 +52,10 @@ impl Bodies {
     }
 
     /// The body that fills.
-    fn body(&mut self) -> io::Result<&mut BytesMut> {
-        if self.body.is_none() {
-            let permit = self.handle.block_on(Arc::clone(&self.permits).acquire_owned()).map_err(|_| closed())?;
-            self.body = Some((BytesMut::with_capacity(BODY_BYTES), permit));
-        }
-        self.body.as_mut().map(|(body, _)| body).ok_or_else(closed)
+    fn body(&mut self) -> &mut BytesMut {
+        let Self { body, handle, pool, .. } = self;
+        let (body, _) = body.get_or_insert_with(|| handle.block_on(pool.take()));
+        body
     }
 }
 
@@ -69,7 +65,7 @@ fn closed() -> io::Error {
 
 impl Write for Bodies {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let body = self.body()?;
+        let body = self.body();
         let now = bytes.len().min(BODY_BYTES - body.len());
         body.extend_from_slice(&bytes[..now]);
         if body.len() == BODY_BYTES {
@@ -106,7 +102,7 @@ impl Uploading {
         watch: &dyn Observer,
     ) -> Result<Option<Upload>, RegistryError> {
         let mut upload = None;
-        while let Some(piece) = self.0.recv().await {
+        while let Some(piece) = self.pieces.recv().await {
             match piece {
                 Piece::Body(body, permit) => {
                     let mut current = match upload.take() {
@@ -114,8 +110,8 @@ impl Uploading {
                         None => end.start_upload().await?,
                     };
                     let bytes = body.len() as u64;
-                    current.write(body).await?;
-                    drop(permit);
+                    current.write(body.clone()).await?;
+                    self.pool.give_back(body, permit);
                     watch.event(&Event::LayerWritten { layer, bytes });
                     upload = Some(current);
                 }
