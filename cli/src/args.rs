@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::{completions, config, convert, serve, store, task, verify};
+use crate::{completions, config, convert, inspect, serve, store, task, verify};
 
 /// Turns container images into lazily pullable ones.
 ///
@@ -24,6 +24,8 @@ enum Command {
     Convert(Box<convert::ConvertArgs>),
     /// Prove that an accelerated image holds what its source does; exit code 4 if it does not.
     Verify(Box<verify::VerifyArgs>),
+    /// Show what an image is made of: layers, formats, tables of contents.
+    Inspect(Box<inspect::InspectArgs>),
     /// Create, list and steer the tasks of a server.
     Task(task::TaskArgs),
     /// Check and explain the configuration.
@@ -56,6 +58,7 @@ impl Args {
             Command::Serve(args) => block_on(serve::run(args)),
             Command::Convert(args) => block_on(convert::run(*args)),
             Command::Verify(args) => block_on(verify::run(*args)),
+            Command::Inspect(args) => block_on(inspect::run(*args)),
             Command::Task(args) => block_on(task::run(args)),
             Command::Config(command) => config::run(command),
             Command::Store(command) => block_on(store::run(command)),

@@ -1,26 +1,26 @@
 //! `accelctl convert`: one image, from and to wherever it is.
 
-use std::collections::BTreeMap;
+mod report;
+
 use std::pin::Pin;
 use std::time::Duration;
 
 use accel_domain::{Attestations, ByteSize, ErrorClass, Format, FormatOptions, Output, Timestamp};
-use accel_image::{Digest, Platform};
+use accel_image::Platform;
 use accel_pipeline::{
     ConvertError, Engine, Event, Job, Observer as _, Outcome, Stop, StopReason, Tagged, convert_image, move_tag,
 };
 use clap::Args;
-use serde::Serialize;
 
 use crate::args;
-use crate::bars::{Bars, short, word};
+use crate::bars::Bars;
 use crate::connect::{ConnectArgs, finish};
 use crate::exit::{INTERRUPTED, Quietly, WrongUsage};
 use crate::out::out;
 use crate::phases::Phases;
 use crate::place::Place;
 use crate::records::Records;
-use crate::show;
+use report::Report;
 
 /// How long an interrupted conversion may take to stop in order.
 const STOPPING_TIME: Duration = Duration::from_secs(3);
@@ -72,50 +72,6 @@ pub(crate) struct ConvertArgs {
     connect: ConnectArgs,
 }
 
-/// What `convert` reports.
-#[derive(Debug, Serialize)]
-struct Report {
-    outcome: &'static str,
-    source: String,
-    target: String,
-    source_digest: Option<Digest>,
-    target_digest: Option<Digest>,
-    source_size: u64,
-    target_size: u64,
-    platforms: usize,
-    layers: LayerCounts,
-    bytes_read: u64,
-    bytes_written: u64,
-    details: Vec<LayerLine>,
-    kept: Vec<KeptLine>,
-    phases_ms: BTreeMap<String, u64>,
-    total_ms: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct LayerCounts {
-    total: u32,
-    converted: u32,
-    reused: u32,
-    mounted: u32,
-    kept: u32,
-}
-
-#[derive(Debug, Serialize)]
-struct LayerLine {
-    digest: Digest,
-    size: u64,
-    target_digest: Digest,
-    target_size: u64,
-    end: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct KeptLine {
-    digest: Digest,
-    reason: String,
-}
-
 /// Converts, and writes the report.
 pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
     let target = match &args.target {
@@ -148,10 +104,10 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
     // Boxed: it is large, and there is one of it.
     let converting = Box::pin(convert_and_tag(&engine, &records, &job, &phases, &stop));
     let done = unless_interrupted(converting, &stop).await?;
-    let report = report(&args.source, &target, &phases, done);
+    let report = Report::new(&args.source, &target, &phases, done);
     match args.output {
         args::Format::Json => out!("{}", serde_json::to_string_pretty(&report)?),
-        args::Format::Text => print_report(&report),
+        args::Format::Text => report.print(),
     }
     Ok(())
 }
@@ -238,88 +194,4 @@ impl ConvertArgs {
             ..Output::new(options)
         })
     }
-}
-
-fn report(source: &Place, target: &Place, phases: &Phases<'_>, outcome: Outcome) -> Report {
-    let progress = phases.tally.seen().1;
-    let times = phases.elapsed_ms();
-    let mut report = Report {
-        outcome: "already accelerated",
-        source: source.to_string(),
-        target: target.to_string(),
-        source_digest: None,
-        target_digest: None,
-        source_size: 0,
-        target_size: 0,
-        platforms: 0,
-        layers: LayerCounts {
-            total: progress.layers_total,
-            converted: progress.layers_converted,
-            reused: progress.layers_reused,
-            mounted: progress.layers_mounted,
-            kept: progress.layers_kept,
-        },
-        bytes_read: progress.bytes_read,
-        bytes_written: progress.bytes_written,
-        details: Vec::new(),
-        kept: Vec::new(),
-        total_ms: times.iter().map(|(_, ms)| *ms as u64).sum(),
-        phases_ms: times.into_iter().map(|(phase, ms)| (format!("{phase:?}").to_lowercase(), ms as u64)).collect(),
-    };
-    match outcome {
-        Outcome::Converted(image) => {
-            report.outcome = "converted";
-            report.source_digest = Some(image.source_digest);
-            report.target_digest = Some(image.target_digest());
-            (report.source_size, report.target_size) = (image.sizes.source, image.sizes.target);
-            report.platforms = image.platforms;
-            for layer in image.layers {
-                let (digest, end) = (layer.source.digest, word(layer.end));
-                report.details.push(LayerLine {
-                    digest,
-                    size: layer.source.size,
-                    target_digest: layer.target.digest,
-                    target_size: layer.target.size,
-                    end,
-                });
-                if !layer.reason.is_empty() {
-                    report.kept.push(KeptLine { digest, reason: layer.reason });
-                }
-            }
-        }
-        Outcome::AlreadyAccelerated { target_digest } => report.target_digest = target_digest,
-        Outcome::NotAnImage(_) => report.outcome = "not an image",
-    }
-    report
-}
-
-fn print_report(report: &Report) {
-    out!("{} -> {}", report.source, report.target);
-    if report.outcome != "converted" {
-        match report.target_digest {
-            Some(_) => out!("already accelerated: nothing to do"),
-            None => out!("the source is an accelerated image itself: nothing was written"),
-        }
-        return;
-    }
-    let digest = |digest: Option<Digest>| digest.map(|d| d.to_string()).unwrap_or_default();
-    out!("  source  {:>11}  {}", show::size(report.source_size), digest(report.source_digest));
-    out!("  target  {:>11}  {}", show::size(report.target_size), digest(report.target_digest));
-    let LayerCounts { total, converted, reused, mounted, kept } = report.layers;
-    out!("  layers  {total}: {converted} converted, {reused} reused, {mounted} mounted, {kept} kept");
-    for layer in &report.details {
-        out!(
-            "    {}  {:>11} -> {:>11}  {}",
-            short(layer.digest),
-            show::size(layer.size),
-            show::size(layer.target_size),
-            layer.end
-        );
-    }
-    for kept in &report.kept {
-        out!("    {} was kept: {}", short(kept.digest), kept.reason);
-    }
-    let times: Vec<String> =
-        report.phases_ms.iter().map(|(phase, ms)| format!("{phase} {}", show::time(u128::from(*ms)))).collect();
-    out!("  time    {} ({})", show::time(u128::from(report.total_ms)), times.join(", "));
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use accel_domain::ErrorClass;
-use accel_pipeline::{ConvertError, VerifyError};
+use accel_pipeline::{ConvertError, InspectError, VerifyError};
 use accel_registry::{LayoutError, RegistryError};
 use accel_runtime::SecretError;
 use accel_tasks::StoreError;
@@ -56,10 +56,7 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
 
 /// The option that may help: the message itself speaks of the configuration.
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
-    let convert = error.downcast_ref::<ConvertError>().or_else(|| match error.downcast_ref()? {
-        VerifyError::Image { source, .. } | VerifyError::Layer(source) => Some(source),
-        VerifyError::NotAnImage { .. } => None,
-    });
+    let convert = error.downcast_ref().or_else(|| within_verify(error)).or_else(|| within_inspect(error));
     let registry = match convert {
         Some(ConvertError::Registry(error)) => Some(error),
         _ => error.downcast_ref(),
@@ -73,11 +70,26 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     }
 }
 
+fn within_verify(error: &anyhow::Error) -> Option<&ConvertError> {
+    match error.downcast_ref()? {
+        VerifyError::Image { source, .. } | VerifyError::Layer(source) => Some(source),
+        VerifyError::NotAnImage { .. } => None,
+    }
+}
+
+fn within_inspect(error: &anyhow::Error) -> Option<&ConvertError> {
+    match error.downcast_ref()? {
+        InspectError::Image(error) => Some(error),
+        InspectError::NotAnImage(_) => None,
+    }
+}
+
 /// The class of an error of ours, with or without context around it.
 fn class(error: &anyhow::Error) -> Option<ErrorClass> {
     let classes = [
         error.downcast_ref().map(ConvertError::class),
         error.downcast_ref().map(VerifyError::class),
+        error.downcast_ref().map(InspectError::class),
         error.downcast_ref().map(RegistryError::class),
         error.downcast_ref().map(LayoutError::class),
         error.downcast_ref().map(StoreError::class),

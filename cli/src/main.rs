@@ -24,6 +24,7 @@ mod completions;
 mod config;
 mod store;
 
+mod inspect;
 mod verify;
 
 use std::process::ExitCode;

@@ -37,7 +37,9 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<()> {
     let options = VerifyOptions { platforms: args.platform.clone(), limits: ends.limits(&args.source) };
     let bars = Bars::new(args.output == Format::Text);
     let (source_key, target_key) = (args.source.key(), args.target.key());
-    let report = verify_image((&source, &source_key), (&target, &target_key), &options, &bars).await?;
+    // Boxed: it is large, and there is one of it.
+    let verifying = Box::pin(verify_image((&source, &source_key), (&target, &target_key), &options, &bars));
+    let report = verifying.await?;
     match args.output {
         Format::Json => out!("{}", serde_json::to_string_pretty(&json(&args, &report)?)?),
         Format::Text => print(&args, &report),

@@ -16,10 +16,13 @@ pub(crate) enum ApiError {
     #[error("the connection to {at} broke ({reason}); `accelctl task list` shows what became of the request")]
     Broken { at: String, reason: String },
     /// A header is needed.
-    #[error("{at} asks for an Authorization header: set the environment variable {variable} to its value")]
+    #[error(
+        "{at} refuses who sends no Authorization header: set the environment variable {variable} to its value (an \
+         image of a registry that the server does not know is refused in the same way)"
+    )]
     NoHeader { at: String, variable: String },
     /// The header is not the right one.
-    #[error("{at} does not accept the Authorization header that {variable} holds, or not for this image")]
+    #[error("{at} does not accept the Authorization header that {variable} holds, or not for this registry or project")]
     WrongHeader { at: String, variable: String },
     /// The server says no.
     #[error("{at} answered {status}: {message}")]

@@ -6,6 +6,7 @@ mod machine;
 
 mod configuration;
 mod conversions;
+mod inspect;
 mod layouts;
 mod logins;
 mod output;
