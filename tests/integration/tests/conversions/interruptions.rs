@@ -1,0 +1,138 @@
+//! Workers that die, services that are restarted, people who change their mind.
+
+use std::sync::Arc;
+
+use accel_domain::Timestamp;
+use accel_domain::task::{RetryPolicy, State};
+use accel_pipeline::{Stop, StopReason};
+use accel_tasks::{TaskQueue, TaskStore};
+use accel_test_support::{Fault, Request, Rule};
+use tokio::task::JoinHandle;
+
+use crate::picture::image;
+use crate::stage::{APP, Stage};
+
+/// A worker that has finished the lower layer and hangs in the middle of the upper one.
+async fn hanging(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
+    let pushed = image().push(stage.content(), APP, Some("1"));
+    let upper = pushed.layers[1].digest;
+    stage.registry.rule(Rule::on(Request::BlobGet, Fault::Stalled { after: 100 }).path(upper).once());
+    stage.admit(&stage.task()).await;
+    let received = stage.store.receive(std::time::Duration::ZERO, std::time::Duration::from_secs(60)).await;
+    let received = received.unwrap().unwrap();
+    let (converter, store, stop) = (stage.converter(), Arc::clone(&stage.store), Arc::new(Stop::new()));
+    let told = Arc::clone(&stop);
+    let running = tokio::spawn(async move {
+        converter.settle(&received.message, &told).await;
+        store.acknowledge(&received.receipt).await.unwrap();
+    });
+    stage.registry.stalled(1).await;
+    // The lower layer is finished once its upload is closed and its record is written.
+    let lower = accel_tasks::LayerKey {
+        host: stage.registry.host(),
+        project: "library".to_owned(),
+        source: pushed.layers[0].digest,
+        format: accel_domain::Format::Estargz,
+        version: accel_domain::Format::Estargz.version(),
+        options: accel_domain::Format::Estargz.default_options().layer_hash(),
+    };
+    while accel_tasks::LayerCache::find_layer(&*stage.store, &lower, Timestamp::now()).await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    (stop, running)
+}
+
+async fn kill(running: JoinHandle<()>) {
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test]
+async fn c18_a_worker_that_dies_leaves_a_task_that_another_finishes() {
+    let stage = Stage::new().await;
+    let (_, running) = hanging(&stage).await;
+    kill(running).await;
+    let left = &stage.tasks().await[0];
+    assert_eq!(left.state, State::Running);
+    let converter = stage.converter();
+    stage.settle_all(&converter).await;
+    assert_eq!(stage.get(&left.id).await.state, State::Running, "its lease holds: nobody takes it");
+    let task = stage.finish(&left.id).await;
+    assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""));
+    assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (1, 1), "only what was not finished");
+    stage.assert_same_files(APP, "1", "1-esgz");
+}
+
+#[tokio::test]
+async fn c18_a_restarted_service_goes_on() {
+    let stage = Stage::new().await;
+    let (_, running) = hanging(&stage).await;
+    kill(running).await;
+    let stage = stage.restarted();
+    let id = stage.tasks().await[0].id.clone();
+    let task = stage.finish(&id).await;
+    assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""));
+    stage.assert_same_files(APP, "1", "1-esgz");
+}
+
+#[tokio::test]
+async fn c18_a_task_whose_message_is_lost_is_swept_up() {
+    let stage = Stage::new().await;
+    image().push(stage.content(), APP, Some("1"));
+    let mut task = stage.task();
+    task.created = Timestamp::now().checked_sub(std::time::Duration::from_secs(180)).unwrap();
+    stage.store.admit(&task).await.unwrap();
+    let converter = stage.converter();
+    assert!(!stage.settle_one(&converter).await, "whoever wrote it died before it sent a message");
+    let policy = RetryPolicy::default();
+    let swept = accel_tasks::sweep(&*stage.store, &*stage.store, &policy, 10, Timestamp::now()).await.unwrap();
+    assert_eq!((swept.enqueued, swept.failed), (1, 0));
+    assert_eq!(stage.finish(&task.id).await.state, State::Completed);
+}
+
+#[tokio::test]
+async fn a_shutdown_hands_the_task_back_without_an_attempt() {
+    let stage = Stage::new().await;
+    let (stop, running) = hanging(&stage).await;
+    stop.stop(StopReason::Shutdown);
+    running.await.unwrap();
+    let id = stage.tasks().await[0].id.clone();
+    let waiting = stage.get(&id).await;
+    assert_eq!((waiting.state, waiting.attempts, waiting.lease), (State::Queued, 0, None));
+    let task = stage.finish(&id).await;
+    assert_eq!((task.state, task.attempts), (State::Completed, 0));
+    assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (1, 1));
+}
+
+#[tokio::test]
+async fn a_task_that_is_cancelled_moves_no_tag() {
+    let stage = Stage::new().await;
+    let (_, running) = hanging(&stage).await;
+    let id = stage.tasks().await[0].id.clone();
+    let (policy, now) = (RetryPolicy::default(), Timestamp::now());
+    stage.store.update(&id, now, |task| Ok(task.cancel(&policy, now)?)).await.unwrap();
+    stage.registry.release();
+    running.await.unwrap();
+    let task = stage.get(&id).await;
+    assert_eq!((task.state, task.reason.as_str()), (State::Cancelled, "cancelled"));
+    assert_eq!(stage.content().tags(APP), ["1"]);
+    stage.store.update(&id, now, |task| Ok(task.retry(now)?)).await.unwrap();
+    accel_tasks::enqueue(&*stage.store, &*stage.store, &stage.get(&id).await, Default::default(), now).await.unwrap();
+    assert_eq!(stage.finish(&id).await.state, State::Completed, "a retry begins anew");
+}
+
+#[tokio::test]
+async fn a_worker_whose_lease_was_taken_over_moves_no_tag() {
+    let stage = Stage::new().await;
+    let (_, running) = hanging(&stage).await;
+    stage.pass_time().await;
+    let id = stage.tasks().await[0].id.clone();
+    let taken_over = |task: &mut accel_domain::Task| {
+        Ok(task.start(task.generation, "another worker", &RetryPolicy::default(), Timestamp::now()))
+    };
+    stage.store.update(&id, Timestamp::now(), taken_over).await.unwrap();
+    stage.registry.release();
+    running.await.unwrap();
+    assert_eq!(stage.content().tags(APP), ["1"]);
+    assert_eq!(stage.get(&id).await.lease.unwrap().owner, "another worker");
+}

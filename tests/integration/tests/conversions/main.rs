@@ -1,0 +1,20 @@
+//! Conversions through real HTTP: a registry with faults on loopback, the webhook, the converter and the embedded
+//! store. Tests of the acceptance cases begin with their number: A2, C13.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it does not get what it expects")]
+
+mod stage;
+
+mod picture;
+
+mod deletions;
+mod events;
+mod failures;
+mod faults;
+mod images;
+mod indexes;
+mod interruptions;
+mod layers;
+mod order;
+mod races;
+mod targets;

@@ -1,0 +1,307 @@
+//! What the tests stand on: one or two registries, a store whose queue's time the test moves, and converters.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use accel_converter::{Converter, Verdict};
+use accel_domain::config::{self, Config};
+use accel_domain::marker::source_name;
+use accel_domain::task::{NewTask, State, Task, TaskId, TaskKind};
+use accel_domain::{Format, Output, Timestamp};
+use accel_image::{Digest, Document, Index, Manifest, Reference};
+use accel_pipeline::{Engine, Stop};
+use accel_registry::{HostSettings, Login, Registries, Retries, StaticCredentials, Timeouts};
+use accel_registry_server::Content;
+use accel_runtime::Metrics;
+use accel_tasks::embedded::Clock;
+use accel_tasks::{Admission, Embedded, TaskQueue, TaskStore, enqueue};
+use accel_test_support::{FaultyRegistry, Request, Seen};
+
+/// The repository that most tests push to.
+pub(crate) const APP: &str = "library/app";
+/// How long a received message is hidden.
+const VISIBILITY: Duration = Duration::from_secs(60);
+/// More than any lease, and any wait that a queue keeps.
+const LONG: Duration = Duration::from_secs(16 * 60);
+
+/// A registry, a store, and time.
+pub(crate) struct Stage {
+    pub(crate) registry: FaultyRegistry,
+    pub(crate) store: Arc<Embedded>,
+    clock: Clock,
+    threads: usize,
+    logins: Vec<(String, Login)>,
+    also: Vec<String>,
+    directory: tempfile::TempDir,
+}
+
+impl Stage {
+    /// An open registry and an empty store.
+    pub(crate) async fn new() -> Self {
+        Self::on(FaultyRegistry::start().await)
+    }
+
+    /// `registry` and an empty store.
+    pub(crate) fn on(registry: FaultyRegistry) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::now());
+        let store = Arc::new(Embedded::open_with(file(&directory), clock.clone()).unwrap());
+        Self { registry, store, clock, threads: 2, logins: Vec::new(), also: Vec::new(), directory }
+    }
+
+    pub(crate) fn with_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// The name and the password for the registry.
+    pub(crate) fn with_login(mut self, username: &str, password: &str) -> Self {
+        self.logins.push((self.registry.host(), Login::new(username, password)));
+        self
+    }
+
+    /// A queue whose time runs on, for tests with several workers.
+    pub(crate) fn with_running_clock(self) -> Self {
+        Self { clock: Clock::system(), ..self }.restarted()
+    }
+
+    /// Another registry that may be spoken to.
+    pub(crate) fn with_host(mut self, host: String) -> Self {
+        self.also.push(host);
+        self
+    }
+
+    pub(crate) fn content(&self) -> &Content {
+        self.registry.content()
+    }
+
+    /// The configuration: the registries, and a rule that makes eStargz of every tag.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        let hosts = self.also.iter().chain([&self.registry.host()]).map(host_entry).collect::<String>();
+        let rules = "rules:\n  - convert: [{ format: estargz, target: \"{repository}:{tag}-esgz\" }]\n";
+        Arc::new(config::parse(&format!("registries:\n{hosts}{rules}"), "test.yaml").unwrap())
+    }
+
+    /// A process that converts: its leases are its own.
+    pub(crate) fn converter(&self) -> Converter<Embedded> {
+        let hosts = self.also.iter().chain([&self.registry.host()]).map(HostSettings::plain_http).collect();
+        self.converter_for(hosts)
+    }
+
+    /// A process that speaks TLS to `hosts`, and is not patient.
+    pub(crate) fn converter_over_tls(&self, hosts: &[String]) -> Converter<Embedded> {
+        let short = Duration::from_millis(200);
+        let timeouts = Timeouts { connect: short, answer: short, idle: short };
+        self.converter_for(hosts.iter().map(|host| HostSettings { timeouts, ..HostSettings::new(host) }).collect())
+    }
+
+    fn converter_for(&self, hosts: Vec<HostSettings>) -> Converter<Embedded> {
+        let retries = Retries { count: 4, base: Duration::from_millis(1), longest: Duration::from_millis(50) };
+        let hosts = hosts.into_iter().map(|host| HostSettings { retries, ..host }).collect();
+        let registries = Registries::new(hosts, Arc::new(StaticCredentials::new(self.logins.clone()))).unwrap();
+        let engine = Engine::new(self.threads);
+        Converter::new(self.config(), Arc::clone(&self.store), registries, engine, Metrics::new())
+    }
+
+    /// A reference into the registry.
+    pub(crate) fn reference(&self, name: &str) -> Reference {
+        format!("{}/{name}", self.registry.host()).parse().unwrap()
+    }
+
+    /// The digest of what `name` points at.
+    pub(crate) fn digest(&self, name: &str) -> Option<Digest> {
+        let (repository, tag) = name.rsplit_once(':').unwrap();
+        self.content().manifest(repository, tag).map(|stored| stored.digest)
+    }
+
+    pub(crate) fn document(&self, repository: &str, key: &str) -> Document {
+        let stored = self.content().manifest(repository, key).unwrap();
+        Document::parse(&stored.bytes, Some(&stored.media_type)).unwrap()
+    }
+
+    pub(crate) fn manifest(&self, repository: &str, key: &str) -> Manifest {
+        match self.document(repository, key) {
+            Document::Manifest(manifest) => manifest,
+            Document::Index(_) => panic!("{repository}/{key} is an index"),
+        }
+    }
+
+    pub(crate) fn index(&self, repository: &str, key: &str) -> Index {
+        match self.document(repository, key) {
+            Document::Index(index) => index,
+            Document::Manifest(_) => panic!("{repository}/{key} is a manifest"),
+        }
+    }
+
+    /// A task for `library/app:1` that makes `library/app:1-esgz` of the digest that it has now.
+    pub(crate) fn task(&self) -> Task {
+        self.task_of(&format!("{APP}:1"), &format!("{APP}:1-esgz"), default_output())
+    }
+
+    /// A task for `source`, at the digest that it has now, in the same registry.
+    pub(crate) fn task_of(&self, source: &str, target: &str, output: Output) -> Task {
+        self.task_to(source, self.reference(target), output)
+    }
+
+    pub(crate) fn task_to(&self, source: &str, target: Reference, output: Output) -> Task {
+        let digest = self.digest(source);
+        self.any_task(TaskKind::Convert, source, digest, target, output)
+    }
+
+    /// A task without a digest, as `accelctl task create` makes it.
+    pub(crate) fn unresolved(&self, source: &str) -> Task {
+        let target = self.reference(&format!("{source}-esgz"));
+        self.any_task(TaskKind::Convert, source, None, target, default_output())
+    }
+
+    pub(crate) fn any_task(
+        &self,
+        kind: TaskKind,
+        source: &str,
+        digest: Option<Digest>,
+        target: Reference,
+        output: Output,
+    ) -> Task {
+        let source = self.reference(source);
+        let new = NewTask {
+            id: TaskId::try_from(uuid::Uuid::new_v4().to_string()).unwrap(),
+            kind,
+            written: source_name(&source),
+            source,
+            digest,
+            rule_hash: output.rule_hash(&target.to_string()),
+            target,
+            output,
+            delivery: None,
+        };
+        Task::new(new, Timestamp::now())
+    }
+
+    /// Admits `task` and sends its message; the id of the task that stands for it.
+    pub(crate) async fn admit(&self, task: &Task) -> TaskId {
+        let admission = self.store.admit(task).await.unwrap();
+        if let Some(unsent) = admission.unsent(task) {
+            enqueue(&*self.store, &*self.store, unsent, Duration::ZERO, Timestamp::now()).await.unwrap();
+        }
+        match admission {
+            Admission::Created => task.id.clone(),
+            Admission::Joined(other) => other.id,
+        }
+    }
+
+    /// Admits `task`, and converts until it has ended.
+    pub(crate) async fn run(&self, task: Task) -> Task {
+        let id = self.admit(&task).await;
+        self.finish(&id).await
+    }
+
+    /// Converts the image of [`Stage::task`], which has to complete.
+    pub(crate) async fn convert(&self) -> Task {
+        let task = self.run(self.task()).await;
+        assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""));
+        task
+    }
+
+    /// Converts, one message after the other, until the task has ended; time passes where nothing else is to do.
+    pub(crate) async fn finish(&self, id: &TaskId) -> Task {
+        let converter = self.converter();
+        for _ in 0..20 {
+            self.settle_all(&converter).await;
+            let task = self.get(id).await;
+            if !task.state.is_live() {
+                return task;
+            }
+            self.pass_time().await;
+        }
+        panic!("the task does not end: {:?}", self.get(id).await);
+    }
+
+    /// Settles every message that is visible.
+    pub(crate) async fn settle_all(&self, converter: &Converter<Embedded>) {
+        while self.settle_one(converter).await {}
+    }
+
+    /// Settles the next message; whether there was one.
+    pub(crate) async fn settle_one(&self, converter: &Converter<Embedded>) -> bool {
+        let Some(received) = self.store.receive(Duration::ZERO, VISIBILITY).await.unwrap() else { return false };
+        let verdict = converter.settle(&received.message, &Stop::new()).await;
+        assert_eq!(verdict, Verdict::Acknowledge);
+        self.store.acknowledge(&received.receipt).await.unwrap();
+        true
+    }
+
+    /// Lets all leases run out, and all waits: of tasks, by writing that they are over; of messages, by the queue's
+    /// clock.
+    pub(crate) async fn pass_time(&self) {
+        let now = Timestamp::now();
+        for task in self.tasks().await.into_iter().filter(|task| task.state.is_live()) {
+            let over = |task: &mut Task| {
+                task.not_before = task.not_before.map(|at| at.min(now));
+                if let Some(lease) = &mut task.lease {
+                    lease.until = lease.until.min(now);
+                }
+                Ok(())
+            };
+            self.store.update(&task.id, now, over).await.unwrap();
+        }
+        self.clock.advance(LONG);
+    }
+
+    pub(crate) async fn get(&self, id: &TaskId) -> Task {
+        self.store.get(id, Timestamp::now()).await.unwrap().unwrap()
+    }
+
+    /// Every task, newest first.
+    pub(crate) async fn tasks(&self) -> Vec<Task> {
+        self.store.list(&accel_tasks::ListQuery::default(), Timestamp::now()).await.unwrap().tasks
+    }
+
+    /// The same registry with the store closed and opened again, as a process does that starts.
+    pub(crate) fn restarted(self) -> Self {
+        let Self { store, directory, clock, .. } = self;
+        drop(Arc::into_inner(store).expect("nobody else has the store"));
+        let store = Arc::new(Embedded::open_with(file(&directory), clock.clone()).unwrap());
+        Self { store, directory, clock, ..self }
+    }
+
+    /// The requests of one kind since the log was emptied.
+    pub(crate) fn count(&self, request: Request) -> usize {
+        self.registry.requests_of(request).len()
+    }
+
+    /// The requests that change something, in order.
+    pub(crate) fn changes(&self) -> Vec<Seen> {
+        let mut seen = self.registry.requests();
+        seen.retain(|seen| seen.method != "GET" && seen.method != "HEAD" && seen.request != Request::Token);
+        seen
+    }
+}
+
+/// What a rule makes that says nothing but the format.
+pub(crate) fn default_output() -> Output {
+    Output::new(Format::Estargz.default_options())
+}
+
+fn file(directory: &tempfile::TempDir) -> PathBuf {
+    directory.path().join("accel.redb")
+}
+
+fn host_entry(host: impl AsRef<str>) -> String {
+    format!("  \"{}\": {{ plain_http: true }}\n", host.as_ref())
+}
+
+/// The tasks that a listener has heard of.
+#[derive(Clone, Default)]
+pub(crate) struct Notices(Arc<Mutex<Vec<accel_registry_server::Notice>>>);
+
+impl Notices {
+    pub(crate) fn hear(&self) -> impl Fn(accel_registry_server::Notice) + Send + Sync + 'static {
+        let heard = Arc::clone(&self.0);
+        move |notice| heard.lock().unwrap().push(notice)
+    }
+
+    /// What was heard since the last time.
+    pub(crate) fn take(&self) -> Vec<accel_registry_server::Notice> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
