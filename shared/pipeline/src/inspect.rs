@@ -55,13 +55,13 @@ pub async fn inspect_image(end: &End, key: &str, limits: Limits) -> Result<Inspe
     let origin = Marker::read(top.document.annotations()).map(Origin::from);
     let is_index = matches!(top.document, Document::Index(_));
     let everything = Output { attestations: Attestations::Carry, ..Output::new(Format::Estargz.default_options()) };
-    let source = match fetch(end, top, &everything).await? {
+    let source = match Box::pin(fetch(end, top, &everything)).await? {
         Fetched::Image(source) => source,
         Fetched::NotAnImage(media_type) => return Err(InspectError::NotAnImage(media_type)),
     };
     let mut images = Vec::new();
     for image in &source.images {
-        images.push(inspect_platform(end, image, limits).await?);
+        images.push(Box::pin(inspect_platform(end, image, limits)).await?);
     }
     let attestations = source.attestations.len() as u64;
     Ok(InspectReport { digest, media_type, is_index, origin, images, attestations })

@@ -94,7 +94,7 @@ pub async fn verify_image(
     watch.event(&Event::Planned { layers: u32::try_from(pairs.len()).unwrap_or(u32::MAX) });
     let ends = layer::Ends { source, target, limits: options.limits, watch };
     let found: Vec<VerifyReport> = futures::stream::iter(&pairs)
-        .map(|pair| ends.compare(pair, report.empty()))
+        .map(|pair| Box::pin(ends.compare(pair, report.empty())))
         .buffered(LAYERS_IN_FLIGHT)
         .try_collect()
         .await?;
@@ -117,7 +117,8 @@ async fn image(
         attestations: Attestations::Carry,
         ..Output::new(Format::Estargz.default_options())
     };
-    match fetch(end, top, &everything).await.map_err(|source| VerifyError::Image { side, source })? {
+    let fetched = Box::pin(fetch(end, top, &everything)).await;
+    match fetched.map_err(|source| VerifyError::Image { side, source })? {
         Fetched::Image(image) => Ok(*image),
         Fetched::NotAnImage(media_type) => Err(VerifyError::NotAnImage { side, media_type }),
     }

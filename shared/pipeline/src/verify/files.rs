@@ -1,7 +1,7 @@
 //! The files of a layer at a few bytes each: a fingerprint of the path, a digest of everything else.
 //!
-//! A hard link's digest covers that of the file it is a link to at that point of the tar, so that a link to an older
-//! version of a file is not the same as one to a newer version.
+//! A hard link's digest covers that of the file that it is a link to, as the source has it at that point of its tar: a
+//! link to a version that is replaced later is not the same as one to the version that stays.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -39,6 +39,8 @@ pub(super) enum Found {
     Again,
     /// The source's is another.
     Other,
+    /// It is a hard link to a path that the target does not have before it.
+    Dangling,
 }
 
 impl Files {
@@ -50,8 +52,12 @@ impl Files {
 
     /// Strikes off an entry of the target.
     pub(super) fn find(&mut self, entry: &Entry, content: Option<Digest>) -> Found {
-        let sum = self.sum(entry, content);
-        match self.files.get_mut(&self.key.hash_one(clean_path(&entry.path))) {
+        let (path, sum) = (self.fingerprint(&entry.path), self.sum(entry, content));
+        let is_found = |file: &File| file.found;
+        if entry.kind == EntryKind::HardLink && !self.files.get(&self.fingerprint(&entry.link)).is_some_and(is_found) {
+            return Found::Dangling;
+        }
+        match self.files.get_mut(&path) {
             None => Found::Extra,
             Some(File { found: true, .. }) => Found::Again,
             Some(file) => {
@@ -68,7 +74,8 @@ impl Files {
 
     /// Whether a path of the source was not found. Says so once.
     pub(super) fn is_missing(&mut self, path: &[u8]) -> bool {
-        let file = self.files.get_mut(&self.key.hash_one(clean_path(path)));
+        let path = self.fingerprint(path);
+        let file = self.files.get_mut(&path);
         file.is_some_and(|file| !std::mem::replace(&mut file.found, true))
     }
 
@@ -121,5 +128,69 @@ const fn kind(kind: EntryKind) -> u8 {
         EntryKind::GlobalHeader => b'g',
         EntryKind::Sparse => b'S',
         EntryKind::Unsupported(flag) => flag,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str, kind: EntryKind, link: &str) -> Entry {
+        Entry { path: path.into(), kind, link: link.into(), ..Entry::default() }
+    }
+
+    #[test]
+    fn strikes_each_path_off_once() {
+        let (dir, file) = (entry("d/", EntryKind::Directory, ""), entry("./d/f", EntryKind::Regular, ""));
+        let mut files = Files::default();
+        files.note(&dir, None);
+        files.note(&file, Some(Digest::of(b"first")));
+        files.note(&file, Some(Digest::of(b"second")));
+        assert_eq!(files.missing(), 2);
+        assert_eq!(files.find(&entry("/d/f", EntryKind::Regular, ""), Some(Digest::of(b"second"))), Found::Same);
+        assert_eq!(files.find(&file, Some(Digest::of(b"second"))), Found::Again);
+        assert_eq!(files.find(&entry("e", EntryKind::Directory, ""), None), Found::Extra);
+        assert_eq!(files.missing(), 1);
+        assert!(files.is_missing(b"d") && !files.is_missing(b"d") && !files.is_missing(b"d/f"));
+    }
+
+    #[test]
+    fn a_hard_link_needs_what_it_is_a_link_to_before_it() {
+        let (file, link) = (entry("f", EntryKind::Regular, ""), entry("h", EntryKind::HardLink, "./f"));
+        let mut files = Files::default();
+        files.note(&file, Some(Digest::of(b"")));
+        files.note(&link, None);
+        assert_eq!(files.find(&link, None), Found::Dangling);
+        assert_eq!(files.find(&file, Some(Digest::of(b""))), Found::Same);
+        assert_eq!(files.find(&link, None), Found::Same);
+    }
+
+    #[test]
+    fn everything_about_an_entry_counts() {
+        let base = || Entry { xattrs: vec![(b"a".to_vec(), b"1".to_vec())], ..entry("f", EntryKind::Regular, "") };
+        let edits: [fn(&mut Entry); 12] = [
+            |entry| entry.kind = EntryKind::Fifo,
+            |entry| entry.mode = 0o1000,
+            |entry| entry.uid = 1,
+            |entry| entry.gid = 1,
+            |entry| entry.size = 1,
+            |entry| entry.mtime.seconds = -1,
+            |entry| entry.mtime.nanos = 1,
+            |entry| entry.dev_minor = 1,
+            |entry| entry.user = b"u".to_vec(),
+            |entry| entry.group = b"u".to_vec(),
+            |entry| entry.link = b"u".to_vec(),
+            |entry| entry.xattrs[0].1 = b"2".to_vec(),
+        ];
+        for (at, edit) in edits.iter().enumerate() {
+            let mut files = Files::default();
+            files.note(&base(), None);
+            let mut other = base();
+            edit(&mut other);
+            assert_eq!(files.find(&other, None), Found::Other, "edit {at}");
+        }
+        let mut files = Files::default();
+        files.note(&base(), None);
+        assert_eq!(files.find(&Entry { mode: 0o100_000, ..base() }, None), Found::Same, "type bits say nothing");
     }
 }

@@ -131,6 +131,7 @@ impl Ends<'_> {
                     Found::Same => return,
                     Found::Extra => "the source does not have it",
                     Found::Again => "the target has it twice",
+                    Found::Dangling => "it is a hard link to a path that the target does not have before it",
                     Found::Other => "the source has other content, metadata or another link target",
                 };
                 report.differs(format!("{name}: {}: {what}", shown(&entry.path)));
