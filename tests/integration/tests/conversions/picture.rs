@@ -27,7 +27,7 @@ pub(crate) fn small(number: u64) -> Vec<u8> {
 
 /// A layer whose converted blob takes several requests to upload.
 pub(crate) fn large(number: u64) -> Vec<u8> {
-    tar(&[file(format!("large-{number}"), noise(9 << 20, number)), file("after", b"the end")])
+    tar(&[file(format!("large-{number}"), noise(5 << 20, number)), file("after", b"the end")])
 }
 
 /// Bytes that do not compress.
