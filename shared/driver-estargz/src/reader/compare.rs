@@ -6,6 +6,8 @@ use accel_stream::{Entry, EntryKind, Mtime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::layout::is_reserved;
+use crate::paths::clean;
 use crate::reader::{FormatError, TocEntry, TocKind};
 
 /// Ids whose names are remembered, as readers of a TOC remember them; beyond, an entry has to say its names.
@@ -38,7 +40,7 @@ impl Comparison {
             ("another gid", toc.gid == tar.gid),
             ("another link target", toc.link_name.as_bytes() == link),
             ("another device number", (toc.dev_major, toc.dev_minor) == (tar.dev_major, tar.dev_minor)),
-            ("another time", time(&toc.modtime) == Some(tar.mtime)),
+            ("another time", same_time(&toc.modtime, tar)),
             ("other extended attributes", same_xattrs(&toc.xattrs, tar)),
             ("another user name", same_name(&mut self.users, tar.uid, &toc.user_name, &tar.user)),
             ("another group name", same_name(&mut self.groups, tar.gid, &toc.group_name, &tar.group)),
@@ -60,11 +62,16 @@ const fn kind(kind: EntryKind) -> Option<TocKind> {
     }
 }
 
-/// The time that a text says; nothing at all is 1970, as the format's own entries have it.
-fn time(text: &str) -> Option<Mtime> {
-    if text.is_empty() {
-        return Some(Mtime::default());
+/// Whether both say the same time. The format's own entries have none in a TOC; of any other, a mount would show the
+/// year 1.
+fn same_time(text: &str, tar: &Entry) -> bool {
+    if text.is_empty() && is_reserved(&clean(&tar.path)) {
+        return tar.mtime == Mtime::default();
     }
+    time(text) == Some(tar.mtime)
+}
+
+fn time(text: &str) -> Option<Mtime> {
     let at: jiff::Timestamp = text.parse().ok()?;
     let nanos = at.as_nanosecond();
     let (seconds, nanos) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));

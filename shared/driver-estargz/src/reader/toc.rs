@@ -11,9 +11,9 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, V
 use crate::layout::TOC_NAME;
 use crate::reader::{FormatError, TocEntry};
 
-/// JSON between two entries: an honest entry has a path and a link target, each of which JSON may lengthen sixfold,
-/// and a PAX record of attributes in base64.
-const MAX_ENTRY_BYTES: u64 = 4 << 20;
+/// JSON between two entries: an entry holds little more than its extension headers, which are 1 MiB at most, and JSON
+/// makes at most six bytes of one.
+const MAX_ENTRY_BYTES: u64 = 8 << 20;
 /// JSON that is parsed at a time.
 const BLOCK_BYTES: usize = 32 << 10;
 

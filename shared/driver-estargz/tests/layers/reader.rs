@@ -68,7 +68,7 @@ fn small() -> Made {
         dir("d/"),
         file("d/large", vec![5; 10_000]).owner("alice", "users"),
         file("d/next", b"content").owner("alice", "users").xattr("user.a", b"1"),
-        file("d/empty", b""),
+        file("d/empty", b"").mtime(0),
         hardlink("h", "d/next"),
         symlink("s", "d"),
     ]);
@@ -89,7 +89,7 @@ fn a_toc_that_differs_from_its_tar_is_found_out() {
     let made = small();
     // 0 landmark, 1 d/, 2 large, 3 and 4 its chunks, 5 next, 6 empty, 7 h, 8 s
     type Edit = fn(&mut Vec<Value>);
-    let rows: [(&str, Edit); 34] = [
+    let rows: [(&str, Edit); 35] = [
         ("another size", |toc| toc[2]["size"] = json!(10_001)),
         ("another mode", |toc| toc[1]["mode"] = json!(0o777)),
         ("another uid", |toc| toc[1]["uid"] = json!(7)),
@@ -102,6 +102,7 @@ fn a_toc_that_differs_from_its_tar_is_found_out() {
         ("another device number", |toc| toc[1]["devMinor"] = json!(1)),
         ("another time", |toc| toc[5]["modtime"] = json!("2023-11-14T22:13:20.5Z")),
         ("another time", |toc| toc[5]["modtime"] = json!("")),
+        ("d/empty: the TOC has another time", |toc| toc[6]["modtime"] = json!("")),
         ("another time", |toc| toc[5]["modtime"] = json!("yesterday")),
         ("other extended attributes", |toc| toc[5]["xattrs"]["user.a"] = json!("Mg==")),
         ("other extended attributes", |toc| toc[5]["xattrs"] = json!({})),
@@ -140,8 +141,8 @@ fn a_toc_that_differs_from_its_tar_is_found_out() {
 fn a_toc_that_cannot_be_read_says_why() {
     let made = small();
     let entry = r#"{"name":"a","type":"dir"}"#;
-    let long = format!(r#"{{"version":1,"entries":[{{"name":"{}","type":"dir"}}]}}"#, "n".repeat(5 << 20));
-    let spaces = format!(r#"{{"version":1,{}"entries":[]}}"#, " ".repeat(5 << 20));
+    let long = format!(r#"{{"version":1,"entries":[{{"name":"{}","type":"dir"}}]}}"#, "n".repeat(9 << 20));
+    let spaces = format!(r#"{{"version":1,{}"entries":[]}}"#, " ".repeat(9 << 20));
     let rows: [(&str, &str); 14] = [
         ("", "EOF"),
         ("[]", "a TOC"),
@@ -155,8 +156,8 @@ fn a_toc_that_cannot_be_read_says_why() {
         (r#"{"version":1,"entries":[{"name":"a"}]}"#, "missing field `type`"),
         (r#"{"version":1,"entries":[{"name":"a","type":"socket"}]}"#, "unknown variant"),
         (r#"{"version":1,"entries":[{"name":"a","name":"b","type":"dir"}]}"#, "duplicate field"),
-        (&long, "longer than 4194304 bytes"),
-        (&spaces, "longer than 4194304 bytes"),
+        (&long, "longer than 8388608 bytes"),
+        (&spaces, "longer than 8388608 bytes"),
     ];
     for (json, expected) in rows {
         let error = toc(&with_json(&made, json.as_bytes())).unwrap_err().to_string();
