@@ -7,10 +7,12 @@ mod listen;
 mod sweeper;
 mod workers;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use accel_converter::Converter;
+use accel_converter::{Converter, release_leases};
+use accel_domain::Timestamp;
 use accel_domain::config::Config;
 use accel_pipeline::Engine;
 use accel_query::Query;
@@ -34,6 +36,9 @@ pub(crate) struct ServeArgs {
     /// Show what Accel does: starts a registry with an image of its own, pushes it, converts it, and goes on serving.
     #[arg(long)]
     demo: bool,
+    /// Listen here instead of where the configuration says.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
 }
 
 /// Serves until it is told to stop.
@@ -42,9 +47,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let ending = Ending::on_signals()?;
     if args.demo {
-        return demo::run(ending).await;
+        return demo::run(ending, args.listen).await;
     }
-    let config = accel_runtime::config::load(args.config.as_deref())?;
+    let mut config = accel_runtime::config::load(args.config.as_deref())?;
+    config.server.listen = args.listen.unwrap_or(config.server.listen);
     telemetry::init(config.server.log.format, config.server.log.level)?;
     config.required_rules()?;
     for warning in config.warnings() {
@@ -64,7 +70,7 @@ impl Service {
     /// Opens the store, and starts the workers, the sweeper and the front door.
     async fn start(config: Config, ending: Ending) -> anyhow::Result<Self> {
         let config = Arc::new(config);
-        let store = Arc::new(open_store(&config)?);
+        let store = Arc::new(open_store(&config).await?);
         let clock = Clock::default();
         let secrets = Arc::new(Secrets::new(clock.clone()));
         let gate = Arc::new(Gate::new(&config, Arc::clone(&secrets), clock.clone()));
@@ -110,10 +116,16 @@ impl Service {
     }
 }
 
-fn open_store(config: &Config) -> anyhow::Result<Embedded> {
+/// Opens the store. Nobody else has it, so whoever still holds a task in it is dead.
+async fn open_store(config: &Config) -> anyhow::Result<Embedded> {
     let dir = &config.server.state;
     std::fs::create_dir_all(dir).with_context(|| format!("the state directory {} cannot be made", dir.display()))?;
-    Ok(Embedded::open(dir.join("accel.redb"))?)
+    let store = Embedded::open(dir.join("accel.redb"))?;
+    let released = release_leases(&store, Timestamp::now()).await?;
+    if released > 0 {
+        info!(released, "what ran when the process before was killed goes on");
+    }
+    Ok(store)
 }
 
 fn threads(config: &Config) -> usize {

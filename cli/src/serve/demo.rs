@@ -2,6 +2,7 @@
 //! conversion, for a first look.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use accel_domain::config::{Config, LogFormat, LogLevel, parse};
@@ -10,6 +11,7 @@ use accel_registry_server::{RegistryServer, demo};
 use accel_runtime::telemetry;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reqwest::Client;
 use serde_json::json;
 
 use super::Service;
@@ -25,7 +27,7 @@ const DOCUMENTS: [(&str, &[u8]); 2] = [
 ];
 
 /// Runs the demo, and serves until it is told to stop.
-pub(super) async fn run(ending: Ending) -> anyhow::Result<()> {
+pub(super) async fn run(ending: Ending, listen: Option<SocketAddr>) -> anyhow::Result<()> {
     telemetry::init(LogFormat::Text, LogLevel::Warn)?;
     let registry = RegistryServer::start(([127, 0, 0, 1], 0).into()).await?;
     let host = registry.host();
@@ -35,14 +37,21 @@ pub(super) async fn run(ending: Ending) -> anyhow::Result<()> {
     let digest = demo::image(registry.content(), REPOSITORY, TAG, parts)?;
 
     let state = tempfile::tempdir()?;
-    let service = Service::start(config(&host, state.path())?, ending).await?;
+    let mut config = config(&host, state.path())?;
+    config.server.listen = listen.unwrap_or(config.server.listen);
+    let service = Service::start(config, ending.clone()).await?;
     let url = format!("{}/api/v1/conversions", service.address);
     out!("Accel serves on {}. It is told what a registry tells it after a push:", service.address);
     let source = format!("{host}/{REPOSITORY}:{TAG}");
     out!("  PUSH_ARTIFACT {source}");
-    let id = push_event(&url, &source, &digest.to_string()).await?;
-    let task = follow(&format!("{url}/{id}")).await?;
-    told(&task, &url)?;
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
+    let id = push_event(&client, &url, &source, &digest.to_string()).await?;
+    let own = format!("{url}/{id}");
+    tokio::select! {
+        biased;
+        () = ending.begun() => {}
+        task = follow(&client, &own) => told(&task?, &url)?,
+    }
     let result = service.run_to_the_end().await;
     registry.stop().await;
     result
@@ -59,7 +68,7 @@ fn config(host: &str, state: &std::path::Path) -> anyhow::Result<Config> {
 }
 
 /// Sends Harbor's push event; answers the id of the task.
-async fn push_event(url: &str, source: &str, digest: &str) -> anyhow::Result<String> {
+async fn push_event(client: &Client, url: &str, source: &str, digest: &str) -> anyhow::Result<String> {
     let (project, name) = REPOSITORY.split_once('/').context("the demo's repository is in a project")?;
     let event = json!({
         "type": "PUSH_ARTIFACT",
@@ -70,19 +79,18 @@ async fn push_event(url: &str, source: &str, digest: &str) -> anyhow::Result<Str
             "repository": { "name": name, "namespace": project, "repo_full_name": REPOSITORY, "repo_type": "public" },
         },
     });
-    let answer = reqwest::Client::new().post(url).header("content-type", "application/json").body(event.to_string());
+    let answer = client.post(url).header("content-type", "application/json").body(event.to_string());
     let answer = answer.send().await?.error_for_status()?;
     let id = answer.headers().get("x-accel-task-id").and_then(|id| id.to_str().ok());
     Ok(id.context("the webhook did not name a task")?.to_owned())
 }
 
 /// Shows the progress of a task until it has ended.
-async fn follow(url: &str) -> anyhow::Result<Shown> {
+async fn follow(client: &Client, url: &str) -> anyhow::Result<Shown> {
     let shown = std::io::stderr().is_terminal();
     let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let style = ProgressStyle::with_template("  [{bar:30}] {pos}/{len} layers, {msg}")?.progress_chars("=> ");
     let bar = ProgressBar::with_draw_target(None, target).with_style(style);
-    let client = reqwest::Client::new();
     loop {
         let task: Shown = serde_json::from_slice(&client.get(url).send().await?.error_for_status()?.bytes().await?)?;
         bar.set_length(task.layers_total.into());

@@ -1,13 +1,14 @@
 //! A conversion: resolve, convert, move the tag under the target's lease.
 
-use accel_domain::Timestamp;
 use accel_domain::marker::source_name;
 use accel_domain::task::{NewTask, Sizes, State, Task, TaskId};
 use accel_image::Digest;
-use accel_pipeline::{ConvertedImage, Job, Outcome, StopSignal, Tagged, Tally, convert_image, move_tag};
+use accel_pipeline::{Job, Outcome, StopSignal, Tagged, confirm_tag, convert_image, move_tag};
+use accel_runtime::clock::now;
 use accel_stream::Limits;
 use accel_tasks::{LayerCache, StoreError, TaskQueue, TaskStore, enqueue};
 
+use crate::counts::Counts;
 use crate::heartbeat::Heartbeat;
 use crate::run::{Ended, RunError};
 use crate::settle::Converter;
@@ -16,41 +17,46 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     pub(crate) async fn convert(
         &self,
         task: &Task,
-        tally: &Tally,
+        counts: &Counts,
         stop: StopSignal,
         heartbeat: &Heartbeat<'_, S>,
     ) -> Result<Ended, RunError> {
         let mut job = self.job(task)?;
         if job.digest.is_none() {
-            match self.resolve(task, &job).await? {
+            match self.resolve(task, heartbeat.owner(), &job).await? {
                 Resolved::Digest(digest) => job.digest = Some(digest),
                 Resolved::Joined(other) => return Ok(Ended::Joined(other)),
             }
         }
-        match convert_image(&self.engine, &*self.store, &job, tally, stop, Timestamp::now).await? {
-            Outcome::AlreadyAccelerated { target_digest } => {
-                Ok(Ended::done(State::AlreadyAccelerated, "already accelerated", Sizes::default(), target_digest))
+        match convert_image(&self.engine, &*self.store, &job, counts, stop, now).await? {
+            Outcome::Converted(image) => {
+                self.may_move_tag(task, counts, heartbeat).await?;
+                let done = Ended::done(State::Completed, "", image.sizes, Some(image.target_digest()));
+                self.tagged(task, &job, move_tag(&job, &image).await?, done).await
             }
+            Outcome::AlreadyThere { source_digest, target_digest } => {
+                self.may_move_tag(task, counts, heartbeat).await?;
+                let done = already_accelerated(Some(target_digest));
+                self.tagged(task, &job, confirm_tag(&job, source_digest).await?, done).await
+            }
+            Outcome::AlreadyAccelerated => Ok(already_accelerated(None)),
+            Outcome::Superseded => Ok(superseded()),
             Outcome::NotAnImage(media_type) => {
                 tracing::info!(%media_type, "not a container image");
                 Ok(Ended::done(State::Completed, "not a container image", Sizes::default(), None))
             }
-            Outcome::Converted(image) => {
-                self.may_move_tag(task, tally, heartbeat).await?;
-                self.tag(task, &job, &image).await
-            }
         }
     }
 
-    async fn tag(&self, task: &Task, job: &Job, image: &ConvertedImage) -> Result<Ended, RunError> {
-        let target = Some(image.target_digest());
-        match move_tag(job, image).await? {
-            Tagged::Moved => Ok(Ended::done(State::Completed, "", image.sizes, target)),
+    /// `done` if the tag has what it should; otherwise the newer push wins, and has a task if nothing else sees to it.
+    async fn tagged(&self, task: &Task, job: &Job, tagged: Tagged, done: Ended) -> Result<Ended, RunError> {
+        match tagged {
+            Tagged::Moved => Ok(done),
             Tagged::Superseded { now, ours } => {
-                if let Some(now) = now.filter(|_| ours && !job.overwrites()) {
-                    self.follow(task, now).await?;
+                if let Some(digest) = now.filter(|_| ours && !job.overwrites()) {
+                    self.follow(task, digest).await?;
                 }
-                Ok(Ended::done(State::Superseded, "superseded by a newer push", Sizes::default(), None))
+                Ok(superseded())
             }
         }
     }
@@ -88,13 +94,13 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     }
 
     /// Finds out what the tag points at, and re-keys the task: from now on, later requests make a new one.
-    async fn resolve(&self, task: &Task, job: &Job) -> Result<Resolved, RunError> {
+    async fn resolve(&self, task: &Task, owner: &str, job: &Job) -> Result<Resolved, RunError> {
         let head = job.source.head_manifest(&job.source_key).await?;
         let digest = head.ok_or_else(|| RunError::SourceGone(task.written.clone()))?.digest;
-        let now = self.now();
+        let now = now();
         let resolve = |task: &mut Task| {
             let generation = task.generation;
-            Ok(task.resolve(&self.owner, generation, digest)?)
+            Ok(task.resolve(owner, generation, digest)?)
         };
         match self.store.update(&task.id, now, resolve).await {
             Ok(_) => Ok(Resolved::Digest(digest)),
@@ -104,7 +110,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     }
 
     /// The target tag carries a stale result although the source has moved on: a task for what it has now. A live task
-    /// for that digest has not come to its tag yet, since this one holds the lease of the target.
+    /// for that digest has still to look at the tag, since that is done under the lease that this one holds.
     async fn follow(&self, task: &Task, digest: Digest) -> Result<(), RunError> {
         let next = Task::new(
             NewTask {
@@ -118,14 +124,22 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
                 rule_hash: task.rule_hash,
                 delivery: None,
             },
-            self.now(),
+            now(),
         );
         let admission = self.store.admit(&next).await?;
         if let Some(unsent) = admission.unsent(&next) {
-            enqueue(&*self.store, &*self.store, unsent, std::time::Duration::ZERO, self.now()).await?;
+            enqueue(&*self.store, &*self.store, unsent, std::time::Duration::ZERO, now()).await?;
         }
         Ok(())
     }
+}
+
+fn already_accelerated(target_digest: Option<Digest>) -> Ended {
+    Ended::done(State::AlreadyAccelerated, "already accelerated", Sizes::default(), target_digest)
+}
+
+fn superseded() -> Ended {
+    Ended::done(State::Superseded, "superseded by a newer push", Sizes::default(), None)
 }
 
 /// What an unresolved tag turned out to be.

@@ -1,33 +1,43 @@
 //! The heartbeat of a running task: renews its lease, and the target's while it is held, and hears of cancellation.
+//! It beats in time, and when a layer is finished: whoever kills the process then must find it noted.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use accel_domain::task::{LEASE, LEASE_RENEWAL, Renewal, Task};
-use accel_pipeline::{Stop, StopReason, Tally};
+use accel_domain::task::{LEASE, LEASE_RENEWAL, Renewal, Task, TaskId};
+use accel_pipeline::{Stop, StopReason};
 use accel_tasks::{LayerCache, StoreError, TaskQueue, TaskStore};
 use tracing::warn;
 
+use crate::counts::Counts;
 use crate::settle::Converter;
 
 /// Keeps what a running task holds.
 pub(crate) struct Heartbeat<'c, S> {
     converter: &'c Converter<S>,
+    /// Who holds the leases: this run and no other, so that two runs of one process exclude each other too.
+    owner: &'c str,
     task: &'c Task,
-    tally: &'c Tally,
+    counts: &'c Counts,
     stop: &'c Stop,
     target_held: AtomicBool,
 }
 
 impl<'c, S: TaskStore + TaskQueue + LayerCache> Heartbeat<'c, S> {
-    pub(crate) const fn new(converter: &'c Converter<S>, task: &'c Task, tally: &'c Tally, stop: &'c Stop) -> Self {
-        Self { converter, task, tally, stop, target_held: AtomicBool::new(false) }
+    pub(crate) const fn new(
+        converter: &'c Converter<S>,
+        owner: &'c str,
+        task: &'c Task,
+        counts: &'c Counts,
+        stop: &'c Stop,
+    ) -> Self {
+        Self { converter, owner, task, counts, stop, target_held: AtomicBool::new(false) }
     }
 
     /// Beats for ever.
     pub(crate) async fn beat(&self) -> Infallible {
         loop {
-            tokio::time::sleep(LEASE_RENEWAL).await;
+            tokio::select! { () = tokio::time::sleep(LEASE_RENEWAL) => {}, () = self.counts.rung() => {} }
             match self.renew().await {
                 Ok(Renewal::Held) => {}
                 Ok(Renewal::Cancel) => self.stop.stop(StopReason::Cancelled),
@@ -39,19 +49,24 @@ impl<'c, S: TaskStore + TaskQueue + LayerCache> Heartbeat<'c, S> {
 
     /// Renews the task's lease now, with how far it is.
     pub(crate) async fn renew(&self) -> Result<Renewal, StoreError> {
-        let now = self.converter.now();
-        let seen = self.tally.seen();
-        let renew = |task: &mut Task| Ok(task.renew(&self.converter.owner, self.task.generation, seen, now)?);
+        let now = accel_runtime::clock::now();
+        let seen = self.counts.seen();
+        let renew = |task: &mut Task| Ok(task.renew(self.owner, self.task.generation, seen, now)?);
         let (_, renewal) = self.converter.store.update(&self.task.id, now, renew).await?;
-        if self.target_held.load(Ordering::Relaxed) {
-            self.take_target().await?;
+        if self.target_held.load(Ordering::Relaxed) && !self.take_target().await? {
+            self.stop.stop(StopReason::LeaseLost);
         }
         Ok(renewal)
     }
 
+    /// Who holds the leases.
+    pub(crate) const fn owner(&self) -> &str {
+        self.owner
+    }
+
     /// Takes, or renews, the lease of the target; `false` if another task has it.
     pub(crate) async fn take_target(&self) -> Result<bool, StoreError> {
-        let now = self.converter.now();
+        let now = accel_runtime::clock::now();
         let taken = self.converter.store.lease_target(&self.task.target, &self.holder(), LEASE, now).await?;
         self.target_held.store(taken, Ordering::Relaxed);
         Ok(taken)
@@ -69,6 +84,11 @@ impl<'c, S: TaskStore + TaskQueue + LayerCache> Heartbeat<'c, S> {
     }
 
     fn holder(&self) -> String {
-        format!("{} {}", self.converter.owner, self.task.id)
+        holder(self.owner, &self.task.id)
     }
+}
+
+/// Who holds the lease of a target while `owner` runs `task`.
+pub(crate) fn holder(owner: &str, task: &TaskId) -> String {
+    format!("{owner} {task}")
 }

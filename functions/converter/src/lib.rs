@@ -9,8 +9,11 @@ mod run;
 mod convert;
 mod delete;
 
+mod counts;
 mod heartbeat;
+mod release;
 mod report;
 
+pub use release::release_leases;
 pub use run::RunError;
 pub use settle::{Converter, Verdict};

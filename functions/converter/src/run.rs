@@ -3,10 +3,11 @@
 use accel_domain::task::{Done, Phase, Progress, Sizes, State, Task, TaskId, TaskKind};
 use accel_domain::{ErrorClass, Retry};
 use accel_image::Digest;
-use accel_pipeline::{ConvertError, Event, Observer, StopReason, StopSignal, Tally};
+use accel_pipeline::{ConvertError, Event, Observer, StopReason, StopSignal};
 use accel_registry::RegistryError;
 use accel_tasks::{LayerCache, StoreError, TaskQueue, TaskStore};
 
+use crate::counts::Counts;
 use crate::heartbeat::Heartbeat;
 use crate::settle::{Converter, TARGET_BUSY};
 
@@ -80,13 +81,13 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     pub(crate) async fn run(
         &self,
         task: &Task,
-        tally: &Tally,
+        counts: &Counts,
         stop: StopSignal,
         heartbeat: &Heartbeat<'_, S>,
     ) -> Result<Ended, RunError> {
         match task.kind {
-            TaskKind::Convert => self.convert(task, tally, stop, heartbeat).await,
-            TaskKind::Delete => self.delete(task, heartbeat).await,
+            TaskKind::Convert => self.convert(task, counts, stop, heartbeat).await,
+            TaskKind::Delete => self.delete(task, counts, heartbeat).await,
         }
     }
 
@@ -94,13 +95,13 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     pub(crate) async fn may_move_tag(
         &self,
         task: &Task,
-        tally: &Tally,
+        counts: &Counts,
         heartbeat: &Heartbeat<'_, S>,
     ) -> Result<(), RunError> {
         if !heartbeat.take_target().await? {
             return Err(RunError::TargetBusy(task.target.to_string()));
         }
-        tally.event(&Event::Phase(Phase::Tag));
+        counts.event(&Event::Phase(Phase::Tag));
         match heartbeat.renew().await? {
             accel_domain::task::Renewal::Held => Ok(()),
             accel_domain::task::Renewal::Cancel => Err(ConvertError::Stopped(StopReason::Cancelled).into()),

@@ -7,13 +7,15 @@ use std::time::Duration;
 use accel_domain::config::Config;
 use accel_domain::task::{Done, Next, RetryPolicy, Start, Task};
 use accel_domain::{ErrorClass, Timestamp};
-use accel_pipeline::{Engine, Stop, StopReason, Tally};
+use accel_pipeline::{Engine, Stop, StopReason};
 use accel_registry::Registries;
 use accel_runtime::Metrics;
+use accel_runtime::clock::now;
 use accel_tasks::{LayerCache, Message, StoreError, TaskQueue, TaskStore, enqueue};
 use futures::FutureExt;
 use tracing::{info, instrument, warn};
 
+use crate::counts::Counts;
 use crate::heartbeat::Heartbeat;
 use crate::report;
 use crate::run::{Ended, RunError};
@@ -46,18 +48,15 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         Self { policy: config.retry_policy(), config, store, registries, engine, owner, metrics }
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
     /// Settles one message. `stop` ends the work in an orderly way; `interrupted` tasks go on later.
     #[instrument(skip_all, fields(task.id = %message.task, task.generation = message.generation))]
     pub async fn settle(&self, message: &Message, stop: &Stop) -> Verdict {
-        let settled = match self.start(message).await {
-            Ok((task, Start::Run)) => self.run_and_record(task, stop).await,
-            Ok((task, Start::Later(wait))) => enqueue(&*self.store, &*self.store, &task, wait, self.now()).await,
+        let owner = format!("{}/{}", self.owner, uuid::Uuid::new_v4());
+        let settled = match self.start(message, &owner).await {
+            Ok((task, Start::Run)) => self.run_and_record(task, &owner, stop).await,
+            Ok((task, Start::Later(wait))) => enqueue(&*self.store, &*self.store, &task, wait, now()).await,
             Ok((task, Start::OutOfAttempts | Start::Cancelled)) => {
-                report::ended(&task);
+                self.ended(&task);
                 Ok(())
             }
             Ok((_, Start::Void)) | Err(StoreError::NotFound(_)) => Ok(()),
@@ -72,45 +71,57 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         }
     }
 
-    async fn start(&self, message: &Message) -> Result<(Task, Start), StoreError> {
-        let now = self.now();
-        let start = |task: &mut Task| Ok(task.start(message.generation, &self.owner, &self.policy, now));
-        self.store.update(&message.task, now, start).await
+    async fn start(&self, message: &Message, owner: &str) -> Result<(Task, Start), StoreError> {
+        let at = now();
+        let start = |task: &mut Task| Ok(task.start(message.generation, owner, &self.policy, at));
+        self.store.update(&message.task, at, start).await
     }
 
-    async fn run_and_record(&self, task: Task, stop: &Stop) -> Result<(), StoreError> {
+    async fn run_and_record(&self, task: Task, owner: &str, stop: &Stop) -> Result<(), StoreError> {
         info!(image.source = %task.written, image.target = %task.target, attempt = task.attempts + 1, "task started");
         let _in_flight = self.metrics.conversion_started();
-        let tally = Tally::default();
-        let heartbeat = Heartbeat::new(self, &task, &tally, stop);
-        let running = AssertUnwindSafe(self.run(&task, &tally, stop.signal(), &heartbeat)).catch_unwind();
+        let counts = Counts::default();
+        let heartbeat = Heartbeat::new(self, owner, &task, &counts, stop);
+        let running = AssertUnwindSafe(self.run(&task, &counts, stop.signal(), &heartbeat)).catch_unwind();
         let outcome = tokio::select! {
             outcome = running => outcome.unwrap_or(Err(RunError::Panicked)),
             never = heartbeat.beat() => match never {},
         };
-        let recorded = self.record(&task, &tally, outcome).await;
+        let recorded = self.record(&task, owner, &counts, outcome).await;
         heartbeat.release_target().await;
         recorded
     }
 
+    fn ended(&self, task: &Task) {
+        report::ended(task);
+        report::measured(task, &self.metrics);
+    }
+
     /// Writes what became of the task, and sends the message of its next attempt.
-    async fn record(&self, task: &Task, tally: &Tally, outcome: Result<Ended, RunError>) -> Result<(), StoreError> {
-        let now = self.now();
-        let (owner, generation, policy) = (self.owner.as_str(), task.generation, &self.policy);
-        let progress = tally.seen().1;
-        let recorded = self.store.update(&task.id, now, |task| {
+    async fn record(
+        &self,
+        task: &Task,
+        owner: &str,
+        counts: &Counts,
+        outcome: Result<Ended, RunError>,
+    ) -> Result<(), StoreError> {
+        let at = now();
+        let (generation, policy) = (task.generation, &self.policy);
+        let progress = counts.seen().1;
+        let recorded = self.store.update(&task.id, at, |task| {
             Ok(match &outcome {
                 Ok(Ended::Done(done)) => {
-                    task.complete(owner, generation, Done { progress, ..*done }, policy, now)?;
+                    task.complete(owner, generation, Done { progress, ..*done }, policy, at)?;
                     Next::Ended
                 }
                 Ok(Ended::Joined(other)) => {
-                    task.join(owner, generation, other.clone(), policy, now)?;
+                    task.join(owner, generation, other.clone(), policy, at)?;
                     Next::Ended
                 }
                 Err(error) => {
+                    let stalled = stalled(task, error, counts);
                     task.progress = progress;
-                    step_after(task, error, owner, policy, now)?
+                    step_after(task, error, stalled.as_deref(), owner, policy, at)?
                 }
             })
         });
@@ -127,11 +138,10 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
             report::failed_attempt(&task, error);
         }
         match next {
-            Next::Again(wait) => enqueue(&*self.store, &*self.store, &task, wait, self.now()).await,
+            Next::Again(wait) => enqueue(&*self.store, &*self.store, &task, wait, now()).await,
             Next::Parked => Ok(()),
             Next::Ended => {
-                report::ended(&task);
-                report::measured(&task, &self.metrics);
+                self.ended(&task);
                 Ok(())
             }
         }
@@ -142,6 +152,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
 fn step_after(
     task: &mut Task,
     error: &RunError,
+    stalled: Option<&str>,
     owner: &str,
     policy: &RetryPolicy,
     now: Timestamp,
@@ -159,8 +170,20 @@ fn step_after(
             task.fail(owner, generation, &report::reason(error), policy, now)?;
             Next::Ended
         }
-        ErrorClass::Interrupted => task.interrupted(owner, generation, None, policy, now)?,
+        ErrorClass::Interrupted => task.interrupted(owner, generation, stalled, policy, now)?,
     })
+}
+
+/// What to tell of a run that the deadline has ended although it finished no layer: the layer, and the way out.
+fn stalled(task: &Task, error: &RunError, counts: &Counts) -> Option<String> {
+    let (_, progress) = counts.seen();
+    let fruitless = progress.layers_total > 0 && progress.layers_done() <= task.layers_finished;
+    let (layer, size) =
+        counts.working_on().filter(|_| fruitless && error.stop_reason() == Some(StopReason::Deadline))?;
+    Some(format!(
+        "layer {layer} of {size} bytes does not finish within an invocation, twice: give the function more time or \
+         memory, or convert the image with `accelctl convert`"
+    ))
 }
 
 /// While a target is taken, a task looks again after this.

@@ -1,0 +1,42 @@
+//! What dead processes held: in a store that one process has to itself, nobody waits until their leases end.
+
+use accel_domain::Timestamp;
+use accel_domain::task::{Status, Task};
+use accel_tasks::{ListQuery, StoreError, TaskStore};
+
+use crate::heartbeat::holder;
+
+/// Ends the leases of all tasks in `store`, and those of the targets whose tags they were about to move; returns how
+/// many tasks that were. They run again when their messages are received, and whether that uses an attempt is decided
+/// as for any lease that has ended. Right only where nobody runs any of them: in the store of one process, before it
+/// begins its work.
+///
+/// # Errors
+/// The store failed.
+pub async fn release_leases(store: &impl TaskStore, now: Timestamp) -> Result<usize, StoreError> {
+    let mut query = ListQuery { status: Some(Status::Processing), ..ListQuery::default() };
+    let mut released = 0;
+    loop {
+        let page = store.list(&query, now).await?;
+        for task in &page.tasks {
+            released += usize::from(release(store, task, now).await?);
+        }
+        if page.next.is_none() {
+            return Ok(released);
+        }
+        query.cursor = page.next;
+    }
+}
+
+async fn release(store: &impl TaskStore, task: &Task, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(lease) = task.lease.as_ref().filter(|lease| lease.holds(now)) else { return Ok(false) };
+    store.release_target(&task.target, &holder(&lease.owner, &task.id)).await?;
+    let end = |task: &mut Task| {
+        if let Some(lease) = &mut task.lease {
+            lease.until = now;
+        }
+        Ok(())
+    };
+    store.update(&task.id, now, end).await?;
+    Ok(true)
+}
