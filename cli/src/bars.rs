@@ -21,6 +21,12 @@ impl Bars {
         Self { all: MultiProgress::with_draw_target(target), layers: Mutex::default() }
     }
 
+    /// Takes the bars away, since the report says it all again.
+    pub(crate) fn clear(&self) {
+        // A terminal that cannot be written has nothing to be cleared.
+        drop(self.all.clear());
+    }
+
     fn start(&self, layer: Digest, size: u64) {
         let style = ProgressStyle::with_template("{prefix} [{bar:30}] {bytes:>10}/{total_bytes:10} {msg}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");

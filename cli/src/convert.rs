@@ -104,6 +104,7 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
     // Boxed: it is large, and there is one of it.
     let converting = Box::pin(convert_and_tag(&engine, &records, &job, &phases, &stop));
     let done = unless_interrupted(converting, &stop).await?;
+    bars.clear();
     let report = Report::new(&args.source, &target, &phases, done);
     match args.output {
         args::Format::Json => out!("{}", serde_json::to_string_pretty(&report)?),
@@ -170,10 +171,14 @@ async fn convert_and_tag(
         }
         finish(&job.target).await?;
     }
-    if let Outcome::NotAnImage(media_type) = &outcome {
-        return Err(ConvertError::Unsupported(format!("the source is no container image, but `{media_type}`")).into());
+    match &outcome {
+        Outcome::NotAnImage(media_type) => {
+            let reason = format!("the source is no container image, but `{media_type}`");
+            Err(ConvertError::Unsupported(reason).into())
+        }
+        Outcome::Superseded => Err(Moved.into()),
+        Outcome::Converted(_) | Outcome::AlreadyThere { .. } | Outcome::AlreadyAccelerated => Ok(outcome),
     }
-    Ok(outcome)
 }
 
 impl ConvertArgs {

@@ -40,6 +40,7 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<()> {
     // Boxed: it is large, and there is one of it.
     let verifying = Box::pin(verify_image((&source, &source_key), (&target, &target_key), &options, &bars));
     let report = verifying.await?;
+    bars.clear();
     match args.output {
         Format::Json => out!("{}", serde_json::to_string_pretty(&json(&args, &report)?)?),
         Format::Text => print(&args, &report),

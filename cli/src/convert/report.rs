@@ -87,7 +87,12 @@ impl Report {
         report.add_times(phases);
         match outcome {
             Outcome::Converted(image) => report.add_image(*image),
-            Outcome::AlreadyAccelerated { target_digest } => report.target_digest = target_digest,
+            Outcome::AlreadyThere { source_digest, target_digest } => {
+                report.source_digest = Some(source_digest);
+                report.target_digest = Some(target_digest);
+            }
+            Outcome::AlreadyAccelerated => {}
+            Outcome::Superseded => report.outcome = "superseded",
             Outcome::NotAnImage(_) => report.outcome = "not an image",
         }
         report

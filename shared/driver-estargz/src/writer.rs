@@ -1,9 +1,10 @@
 //! The driver: one pass through most layers; a survey and one or two passes more where paths repeat or files come first.
 
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use accel_domain::EstargzOptions;
-use accel_driver::{Codec, Converted, Driver, DriverError, Finished, Output, Pool, Sink, Source, write_layer};
+use accel_driver::{Codec, Converted, Driver, DriverError, Finished, Output, Pool, Sink, Source, Written, write_layer};
 use accel_image::{Annotations, Digest, Hasher, media_type};
 use accel_stream::{LayerSums, Limits};
 
@@ -19,8 +20,6 @@ pub struct Estargz {
     options: EstargzOptions,
     limits: Limits,
 }
-
-type Written<B> = ControlFlow<B, (LayerSums, Finished<Digest>)>;
 
 impl Driver for Estargz {
     fn convert(&self, pool: &Pool, source: &mut dyn Source, output: &mut dyn Output) -> Result<Converted, DriverError> {
@@ -52,7 +51,7 @@ impl Estargz {
         pool: &Pool,
         source: &mut dyn Source,
         output: &mut dyn Output,
-    ) -> Result<Written<(Entries, Survey)>, DriverError> {
+    ) -> Result<Written<LayerSums, Digest, (Entries, Survey)>, DriverError> {
         let mut entries = Entries::open(source, self.limits)?;
         self.write(pool, output, |sink| {
             let mut front = self.front(sink);
@@ -85,7 +84,7 @@ impl Estargz {
         output: &mut dyn Output,
         plan: &Plan,
     ) -> Result<(LayerSums, Finished<Digest>), DriverError> {
-        let written: Written<std::convert::Infallible> = self.write(pool, output, |sink| {
+        let written: Written<LayerSums, Digest, Infallible> = self.write(pool, output, |sink| {
             let mut front = self.front(sink);
             let proofs = match plan.last_prioritized() {
                 Some(last) => self.prioritized(source, &mut front, plan, last)?,
@@ -152,7 +151,7 @@ impl Estargz {
         pool: &Pool,
         output: &mut dyn Output,
         front: impl FnOnce(&mut Sink<Record>) -> Result<ControlFlow<B, T>, DriverError>,
-    ) -> Result<ControlFlow<B, (T, Finished<Digest>)>, DriverError> {
+    ) -> Result<Written<T, Digest, B>, DriverError> {
         let codec = Codec::Gzip { level: self.options.level };
         write_layer(pool, codec, Back::new(self.chunking().chunk_bytes), &mut Writing(output), front)
     }

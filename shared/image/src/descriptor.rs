@@ -58,7 +58,21 @@ impl Descriptor {
         self.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest")
             || self.platform.as_ref().is_some_and(Platform::is_unknown)
     }
+
+    /// The digest that an attestation's entry says it attests.
+    #[must_use]
+    pub fn attested(&self) -> Option<Digest> {
+        self.annotations.get(ATTESTED)?.parse().ok()
+    }
+
+    /// Lets an attestation's entry attest another manifest.
+    pub fn attest(&mut self, digest: Digest) {
+        self.annotations.insert(ATTESTED.to_owned(), digest.to_string());
+    }
 }
+
+/// BuildKit's annotation for the manifest that an attestation is about.
+const ATTESTED: &str = "vnd.docker.reference.digest";
 
 pub(crate) fn no_annotations(annotations: &Annotations) -> bool {
     annotations.is_empty()

@@ -32,11 +32,11 @@ pub(crate) struct AssembledImage {
 /// The target of one image. `subject` is the source's manifest where the target is to refer to it.
 pub(crate) fn image(
     source: &SourceImage,
-    layers: &HashMap<Digest, LayerReport>,
+    layers: &HashMap<Digest, &LayerReport>,
     marker: &Marker,
     subject: Option<Descriptor>,
 ) -> AssembledImage {
-    let finished: Vec<&LayerReport> = source.manifest.layers.iter().map(|layer| &layers[&layer.digest]).collect();
+    let finished: Vec<&LayerReport> = source.manifest.layers.iter().map(|layer| layers[&layer.digest]).collect();
     let mut config = source.config.clone();
     config.set_diff_ids(finished.iter().map(|layer| layer.diff_id).collect());
     let config = document(media_type::OCI_CONFIG, config.to_bytes());
@@ -64,7 +64,9 @@ pub(crate) fn index(
         images.iter().map(|(source, image)| (source.descriptor.digest, &image.manifest.descriptor)).collect();
     let mut manifests = Vec::new();
     for (source, image) in images {
-        let entry = source.entry.clone().unwrap_or_else(|| source.descriptor.clone());
+        let mut entry = source.entry.clone().unwrap_or_else(|| source.descriptor.clone());
+        entry.other.shift_remove("data"); // the source manifest's own bytes
+        entry.annotations.remove("io.github.containers.compression.zstd");
         let Descriptor { digest, size, media_type, .. } = image.manifest.descriptor.clone();
         manifests.push(Descriptor { digest, size, media_type, ..entry });
     }
@@ -74,13 +76,20 @@ pub(crate) fn index(
     document(media_type::OCI_INDEX, index.to_bytes())
 }
 
+/// What lists the target beside its subject where the registry does not do so by itself. Spec: OCI distribution,
+/// "Referrers tag schema".
+pub(crate) fn referrer(document: &Assembled, artifact_type: &str, marker: &Marker) -> Descriptor {
+    let mut referrer = document.descriptor.clone();
+    referrer.other.insert("artifactType".to_owned(), artifact_type.into());
+    marker.write(&mut referrer.annotations);
+    referrer
+}
+
 /// An attestation's entry with its reference corrected; `None` if it attests an image that is not in the target.
 fn carried(entry: &Descriptor, converted: &HashMap<Digest, &Descriptor>) -> Option<Descriptor> {
-    const REFERENCE: &str = "vnd.docker.reference.digest";
-    let attested: Digest = entry.annotations.get(REFERENCE)?.parse().ok()?;
-    let target = converted.get(&attested)?;
+    let target = converted.get(&entry.attested()?)?;
     let mut entry = entry.clone();
-    entry.annotations.insert(REFERENCE.to_owned(), target.digest.to_string());
+    entry.attest(target.digest);
     Some(entry)
 }
 
@@ -96,7 +105,7 @@ fn target_layer(source: &Descriptor, done: &LayerReport) -> Descriptor {
 }
 
 fn sizes_of(manifest: &Manifest) -> u64 {
-    manifest.config.size + manifest.layers.iter().map(|layer| layer.size).sum::<u64>()
+    manifest.layers.iter().fold(manifest.config.size, |sum, layer| sum.saturating_add(layer.size))
 }
 
 fn document(media_type: &str, bytes: Vec<u8>) -> Assembled {

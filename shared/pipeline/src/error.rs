@@ -22,6 +22,14 @@ pub enum ConvertError {
         /// Why.
         source: DriverError,
     },
+    /// A layer cannot be read, although its bytes are those that its image names.
+    #[error("layer {layer}: {source}; its bytes are those that the image names, so the image itself is broken")]
+    Damaged {
+        /// The source layer.
+        layer: Digest,
+        /// What is wrong with it.
+        source: DriverError,
+    },
     /// A layer is not what its image says.
     #[error("layer {layer}: its {what} is {found}, the image says {expected}")]
     Mismatch {
@@ -34,6 +42,9 @@ pub enum ConvertError {
         /// What it is.
         found: String,
     },
+    /// A layer's bytes are not those of its digest, whenever they are read.
+    #[error("{0}, twice: the registry's copy of the layer is damaged")]
+    WrongTwice(RegistryError),
     /// A configuration cannot be read.
     #[error("configuration {digest}: {source}")]
     Config {
@@ -79,8 +90,12 @@ impl ConvertError {
             Self::Layer { source, .. } => source.class(),
             Self::Records(error) => error.class(),
             Self::BlobsLost { .. } => ErrorClass::BACKOFF,
-            Self::Stopped(StopReason::Deadline | StopReason::Shutdown) => ErrorClass::Interrupted,
-            Self::Mismatch { .. }
+            Self::Stopped(StopReason::Deadline | StopReason::Shutdown | StopReason::LayerFailed) => {
+                ErrorClass::Interrupted
+            }
+            Self::Damaged { .. }
+            | Self::Mismatch { .. }
+            | Self::WrongTwice(_)
             | Self::Config { .. }
             | Self::Unsupported(_)
             | Self::NotOurs { .. }

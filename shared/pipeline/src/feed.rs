@@ -1,11 +1,11 @@
-//! Feed: a download into a bridge, for whoever looks at a blob without converting it.
+//! Feed: a download into a bridge, to the blocking thread that reads it.
 
 use accel_image::Descriptor;
 use accel_registry::{End, RegistryError};
 use accel_stream::bridge::BodySender;
 
-/// Pieces of a download that wait to be looked at.
-pub(crate) const DEPTH: usize = 16;
+/// Pieces of a download that wait to be read; a piece is what came from the network at once.
+pub(crate) const DEPTH: usize = 4;
 
 /// Downloads `blob` from byte `from` on, to its end or until the other side has read enough. `seen` is told the size
 /// of each piece.

@@ -1,22 +1,25 @@
 //! One image: everything but the tag.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use accel_domain::task::{Phase, Sizes};
 use accel_domain::{Marker, Output, Timestamp};
-use accel_image::{Descriptor, Digest, Document, RawDocument};
+use accel_image::{Descriptor, Digest, Document, RawDocument, media_type};
 use accel_registry::{End, RegistryError};
 use accel_stream::Limits;
 use accel_tasks::LayerCache;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use tracing::instrument;
 
 use crate::assemble::{self, Assembled, AssembledImage};
 use crate::engine::Engine;
 use crate::error::ConvertError;
 use crate::layer::{LayerReport, Layers};
+use crate::plan::PlannedLayer;
 use crate::source::{Fetched, Source, fetch};
-use crate::watch::{Event, Observer, StopSignal};
+use crate::watch::{Event, Observer, Stop, StopReason, StopSignal};
 use crate::{drivers, plan, publish, reuse, tag};
 
 /// Layers that are looked at concurrently; how many of them are open at a time is the engine's business.
@@ -56,6 +59,11 @@ impl Job {
         Marker { source: self.source_name.clone(), source_digest, rule_hash: self.rule_hash, format }
     }
 
+    /// Whether the target refers to its source: only within a repository.
+    pub(crate) fn refers(&self) -> bool {
+        self.output.subject && self.source.same_repository(&self.target)
+    }
+
     /// Whether the target is the source tag itself.
     #[must_use]
     pub fn overwrites(&self) -> bool {
@@ -68,11 +76,17 @@ impl Job {
 pub enum Outcome {
     /// Everything but the tag is in the target's registry.
     Converted(Box<ConvertedImage>),
-    /// The target is there already, or the source is a result of ours.
-    AlreadyAccelerated {
-        /// What stands under the target tag, if that was looked at.
-        target_digest: Option<Digest>,
+    /// The target tag has the very result already; [`crate::confirm_tag`] tells whether it still should.
+    AlreadyThere {
+        /// The source's digest.
+        source_digest: Digest,
+        /// What stands under the target tag.
+        target_digest: Digest,
     },
+    /// The source is a result of Accel's itself.
+    AlreadyAccelerated,
+    /// The source tag points elsewhere by now.
+    Superseded,
     /// No container image: its configuration has this media type.
     NotAnImage(String),
 }
@@ -90,7 +104,6 @@ pub struct ConvertedImage {
     pub platforms: usize,
     pub(crate) source: RawDocument,
     pub(crate) top: Assembled,
-    pub(crate) subjects: Vec<(Digest, Descriptor)>,
 }
 
 impl ConvertedImage {
@@ -100,6 +113,9 @@ impl ConvertedImage {
         self.top.descriptor.digest
     }
 }
+
+/// A stop that the parts of a conversion do not hear in this time ends it from outside.
+const STOP_TIME: Duration = Duration::from_secs(15);
 
 /// Converts the image that `job` names, and pushes all of it but the tag. Layers finished before an error stay
 /// remembered in `cache`; the next attempt goes on from there.
@@ -115,26 +131,38 @@ pub async fn convert_image(
     stop: StopSignal,
     now: fn() -> Timestamp,
 ) -> Result<Outcome, ConvertError> {
+    let mut late = stop.clone();
+    tokio::select! {
+        biased;
+        outcome = prepare_and_convert(engine, cache, job, watch, stop, now) => outcome,
+        reason = async {
+            let reason = late.stopped().await;
+            tokio::time::sleep(STOP_TIME).await;
+            reason
+        } => Err(ConvertError::Stopped(reason)),
+    }
+}
+
+async fn prepare_and_convert(
+    engine: &Engine,
+    cache: &impl LayerCache,
+    job: &Job,
+    watch: &dyn Observer,
+    stop: StopSignal,
+    now: fn() -> Timestamp,
+) -> Result<Outcome, ConvertError> {
     watch.event(&Event::Phase(Phase::Resolve));
-    let key = job.digest.map_or_else(|| job.source_key.clone(), |digest| digest.to_string());
-    let top = job.source.get_manifest(&key).await?;
-    if Marker::read(top.document.annotations()).is_some() {
-        return Ok(Outcome::AlreadyAccelerated { target_digest: None });
-    }
-    if let Some(target_digest) = tag::already_there(job, top.digest).await? {
-        return Ok(Outcome::AlreadyAccelerated { target_digest: Some(target_digest) });
-    }
-    let source = match fetch(&job.source, top, &job.output).await? {
-        Fetched::Image(source) => source,
-        Fetched::NotAnImage(media_type) => return Ok(Outcome::NotAnImage(media_type)),
+    let source = match stop.unless(Box::pin(prepare(job))).await? {
+        Prepared::Image(source) => source,
+        Prepared::Nothing(outcome) => return Ok(outcome),
     };
     let driver = drivers::of(&job.output.options, job.limits);
     let layers = Layers { engine, job, driver, cache, watch, stop, now };
-    match convert(&layers, &source).await {
+    match Box::pin(convert(&layers, &source)).await {
         // A blob that a record promised is gone: the records go, and the layers are done again, once.
         Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_))) => {
             forget(&layers, &source).await?;
-            match convert(&layers, &source).await {
+            match Box::pin(convert(&layers, &source)).await {
                 Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_))) => {
                     Err(ConvertError::BlobsLost { target: job.target.describe() })
                 }
@@ -145,25 +173,95 @@ pub async fn convert_image(
     }
 }
 
+/// What there is to do.
+enum Prepared {
+    Image(Box<Source>),
+    Nothing(Outcome),
+}
+
+/// Finds out what there is to do. A target that is there already costs one GET.
+async fn prepare(job: &Job) -> Result<Prepared, ConvertError> {
+    let there = match job.digest {
+        Some(digest) => tag::already_there(job, digest).await?.map(|target| (digest, target)),
+        None => None,
+    };
+    if let Some((source_digest, target_digest)) = there {
+        return Ok(Prepared::Nothing(Outcome::AlreadyThere { source_digest, target_digest }));
+    }
+    let key = job.digest.map_or_else(|| job.source_key.clone(), |digest| digest.to_string());
+    let top = match job.source.get_manifest(&key).await {
+        Err(RegistryError::ManifestNotFound(_)) if tag::has_moved(job).await? => {
+            return Ok(Prepared::Nothing(Outcome::Superseded));
+        }
+        top => top?,
+    };
+    if Marker::read(top.document.annotations()).is_some() {
+        return Ok(Prepared::Nothing(Outcome::AlreadyAccelerated));
+    }
+    if job.digest.is_none()
+        && let Some(target_digest) = tag::already_there(job, top.digest).await?
+    {
+        return Ok(Prepared::Nothing(Outcome::AlreadyThere { source_digest: top.digest, target_digest }));
+    }
+    if tag::has_moved(job).await? {
+        return Ok(Prepared::Nothing(Outcome::Superseded));
+    }
+    Ok(match fetch(&job.source, top, &job.output).await? {
+        Fetched::Image(source) => Prepared::Image(source),
+        Fetched::NotAnImage(media_type) => Prepared::Nothing(Outcome::NotAnImage(media_type)),
+    })
+}
+
 async fn convert<C: LayerCache>(layers: &Layers<'_, C>, source: &Source) -> Result<Outcome, ConvertError> {
     let planned = plan::layers(&source.images)?;
     layers.watch.event(&Event::Planned { layers: u32::try_from(planned.len()).unwrap_or(u32::MAX) });
     layers.watch.event(&Event::Phase(Phase::Convert));
-    let in_flight = LAYERS_IN_FLIGHT.max(layers.engine.pool.threads());
-    let work: Vec<_> = planned.iter().map(|layer| layers.finish(layer)).collect();
-    let finished: Vec<LayerReport> = futures::stream::iter(work).buffered(in_flight).try_collect().await?;
+    let finished = convert_layers(layers, &planned).await?;
     layers.watch.event(&Event::Phase(Phase::Push));
     let assembled = assemble_all(layers.job, source, &finished);
-    push_all(layers.job, source, &assembled).await?;
-    Ok(Outcome::Converted(Box::new(converted(layers.job, source, assembled, finished))))
+    layers.stop.unless(Box::pin(push_all(layers, source, &assembled))).await?;
+    Ok(Outcome::Converted(Box::new(converted(source, assembled, finished))))
+}
+
+/// Finishes all layers. After the first error the others are stopped, and come to an orderly end.
+async fn convert_layers<C: LayerCache>(
+    layers: &Layers<'_, C>,
+    planned: &[PlannedLayer],
+) -> Result<Vec<LayerReport>, ConvertError> {
+    let halt = Stop::new();
+    let layers = &Layers { stop: layers.stop.or(&halt), driver: Arc::clone(&layers.driver), ..*layers };
+    let in_flight = LAYERS_IN_FLIGHT.max(layers.engine.pool.threads());
+    let work: Vec<_> = planned.iter().enumerate().map(|(at, layer)| finish(layers, at, layer)).collect();
+    let mut running = futures::stream::iter(work).buffer_unordered(in_flight);
+    let (mut finished, mut failed) = (Vec::with_capacity(planned.len()), None);
+    while let Some((at, done)) = running.next().await {
+        match done {
+            Ok(report) => finished.push((at, report)),
+            Err(error) => {
+                halt.stop(StopReason::LayerFailed);
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    finished.sort_unstable_by_key(|(at, _)| *at);
+    failed.map_or_else(|| Ok(finished.into_iter().map(|(_, report)| report).collect()), Err)
+}
+
+async fn finish<C: LayerCache>(
+    layers: &Layers<'_, C>,
+    at: usize,
+    layer: &PlannedLayer,
+) -> (usize, Result<LayerReport, ConvertError>) {
+    match layers.stop.reason() {
+        Some(reason) => (at, Err(ConvertError::Stopped(reason))),
+        None => (at, Box::pin(layers.finish(layer)).await),
+    }
 }
 
 async fn forget<C: LayerCache>(layers: &Layers<'_, C>, source: &Source) -> Result<(), ConvertError> {
     for layer in plan::layers(&source.images)? {
-        layers
-            .cache
-            .forget_layer(&reuse::key(&layers.job.target, layer.descriptor.digest, &layers.job.output.options))
-            .await?;
+        let key = reuse::key(&layers.job.target, layer.descriptor.digest, &layers.job.output.options);
+        reuse::forget(layers.cache, &key).await;
     }
     Ok(())
 }
@@ -172,14 +270,13 @@ async fn forget<C: LayerCache>(layers: &Layers<'_, C>, source: &Source) -> Resul
 struct AllAssembled {
     images: Vec<AssembledImage>,
     index: Option<Assembled>,
+    marker: Marker,
 }
 
 fn assemble_all(job: &Job, source: &Source, finished: &[LayerReport]) -> AllAssembled {
-    let layers: HashMap<Digest, LayerReport> =
-        finished.iter().map(|layer| (layer.source.digest, layer.clone())).collect();
+    let layers: HashMap<Digest, &LayerReport> = finished.iter().map(|layer| (layer.source.digest, layer)).collect();
     let marker = job.marker(source.top.digest);
-    let refers = job.output.subject && job.source.same_repository(&job.target);
-    let subject = |descriptor: &Descriptor| refers.then(|| descriptor.clone());
+    let subject = |descriptor: &Descriptor| job.refers().then(|| descriptor.clone());
     let one = |image| assemble::image(image, &layers, &marker, subject(&image.descriptor));
     let images: Vec<AssembledImage> = source.images.iter().map(one).collect();
     let index = match &source.top.document {
@@ -189,41 +286,46 @@ fn assemble_all(job: &Job, source: &Source, finished: &[LayerReport]) -> AllAsse
             Some(assemble::index(index, &pairs, &source.attestations, &marker, subject(&source.top.descriptor())))
         }
     };
-    AllAssembled { images, index }
+    AllAssembled { images, index, marker }
 }
 
-/// Configurations, then manifests; the document that gets the tag is left for later.
-async fn push_all(job: &Job, source: &Source, assembled: &AllAssembled) -> Result<(), ConvertError> {
-    for image in &assembled.images {
-        publish::image(&job.target, image, assembled.index.is_some()).await?;
+/// Configurations, manifests, index: each by digest, so that whatever is missing shows before a tag is touched.
+async fn push_all<C>(layers: &Layers<'_, C>, source: &Source, assembled: &AllAssembled) -> Result<(), ConvertError> {
+    let Layers { job, watch, stop, .. } = layers;
+    for (from, image) in source.images.iter().zip(&assembled.images) {
+        publish::config(&job.target, image).await?;
+        put(job, &image.manifest, &from.descriptor, &image.config.descriptor.media_type, &assembled.marker).await?;
     }
     for attestation in &source.attestations {
-        publish::attestation(&job.source, &job.target, attestation).await?;
+        publish::attestation(&job.source, &job.target, attestation, *watch, stop).await?;
+    }
+    match &assembled.index {
+        Some(index) => put(job, index, &source.top.descriptor(), media_type::OCI_INDEX, &assembled.marker).await,
+        None => Ok(()),
+    }
+}
+
+/// Puts a manifest, and lists it beside its subject where the registry does not do so by itself.
+async fn put(
+    job: &Job,
+    document: &Assembled,
+    subject: &Descriptor,
+    kind: &str,
+    marker: &Marker,
+) -> Result<(), ConvertError> {
+    let listed = publish::manifest(&job.target, document).await?;
+    if job.refers() && !listed {
+        job.target.add_referrer_fallback(subject.digest, &assemble::referrer(document, kind, marker)).await?;
     }
     Ok(())
 }
 
-fn converted(job: &Job, source: &Source, assembled: AllAssembled, layers: Vec<LayerReport>) -> ConvertedImage {
+fn converted(source: &Source, assembled: AllAssembled, layers: Vec<LayerReport>) -> ConvertedImage {
     let sizes = assembled.images.iter().fold(Sizes::default(), |sum, image| Sizes {
-        source: sum.source + image.sizes.0,
-        target: sum.target + image.sizes.1,
+        source: sum.source.saturating_add(image.sizes.0),
+        target: sum.target.saturating_add(image.sizes.1),
     });
-    let top = assembled.index.clone().unwrap_or_else(|| assembled.images[0].manifest.clone());
-    let mut subjects = Vec::new();
-    if job.output.subject && job.source.same_repository(&job.target) {
-        let pairs = source.images.iter().zip(&assembled.images);
-        subjects.extend(pairs.map(|(source, image)| (source.descriptor.digest, image.manifest.descriptor.clone())));
-        if let Some(index) = &assembled.index {
-            subjects.push((source.top.digest, index.descriptor.clone()));
-        }
-    }
-    ConvertedImage {
-        source_digest: source.top.digest,
-        sizes,
-        layers,
-        platforms: source.images.len(),
-        source: source.top.clone(),
-        top,
-        subjects,
-    }
+    let top = assembled.index.unwrap_or_else(|| assembled.images[0].manifest.clone());
+    let platforms = source.images.len();
+    ConvertedImage { source_digest: source.top.digest, sizes, layers, platforms, source: source.top.clone(), top }
 }

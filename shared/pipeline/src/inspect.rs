@@ -5,7 +5,7 @@ mod layer;
 mod report;
 
 use accel_domain::{Attestations, ErrorClass, Format, Marker, Output};
-use accel_image::Document;
+use accel_image::{Descriptor, Document};
 use accel_registry::End;
 use accel_stream::Limits;
 use futures::{StreamExt, TryStreamExt};
@@ -77,4 +77,13 @@ async fn inspect_platform(end: &End, image: &SourceImage, limits: Limits) -> Res
     let size = config.size + layers.iter().map(|layer| layer.size).sum::<u64>();
     let platform = image.config.platform().to_string();
     Ok(ImageContents { platform, digest: image.descriptor.digest, config: config.digest, size, layers })
+}
+
+/// Whether a layer is eStargz with the very TOC that its annotation names.
+///
+/// # Errors
+/// Those of the registry.
+pub(crate) async fn has_its_toc(end: &End, layer: &Descriptor, limits: Limits) -> Result<bool, ConvertError> {
+    let contents = layer::inspect(end, layer, limits).await?;
+    Ok(contents.problem.is_none() && contents.toc.is_some_and(|toc| toc.digest_agrees == Some(true)))
 }

@@ -6,7 +6,9 @@ use accel_domain::{ErrorClass, Timestamp, marker};
 use accel_driver::{Converted, Driver, DriverError};
 use accel_image::{Descriptor, Digest, media_type};
 use accel_registry::{End, RegistryError, Upload};
+use accel_stream::StreamError;
 use accel_tasks::{LayerCache, LayerOutcome, LayerRecord};
+use tokio::sync::SemaphorePermit;
 use tracing::instrument;
 
 use crate::engine::Engine;
@@ -14,7 +16,7 @@ use crate::error::ConvertError;
 use crate::image::Job;
 use crate::plan::PlannedLayer;
 use crate::watch::{Event, LayerEnd, Observer, StopSignal};
-use crate::{publish, pull, push, reuse};
+use crate::{inspect, publish, pull, push, reuse};
 
 /// How often a layer begins again because its upload was lost.
 const UPLOADS_LOST: u32 = 2;
@@ -59,27 +61,29 @@ impl<C: LayerCache> Layers<'_, C> {
     #[instrument(skip_all, fields(layer.digest = %planned.descriptor.digest))]
     pub(crate) async fn finish(&self, planned: &PlannedLayer) -> Result<LayerReport, ConvertError> {
         let source = &planned.descriptor;
+        if let Some(reason) = self.stays(source).await? {
+            self.again(|| self.keep(planned)).await?;
+            return Ok(self.done(kept(planned, reason)));
+        }
         let key = reuse::key(&self.job.target, source.digest, &self.job.output.options);
         if let Some((record, end)) = reuse::find(self.cache, &key, &self.job.target, (self.now)()).await? {
             return Ok(self.done(report(planned, record, end)));
         }
-        let _open = self.engine.open_layers.acquire().await.map_err(|_| ConvertError::Panicked(source.digest))?;
+        let _open = self.stop.unless(async { Ok::<_, ConvertError>(self.open().await) }).await?;
         self.watch.event(&Event::LayerStarted { layer: source.digest, size: source.size });
-        let record = match self.cannot_convert(source) {
-            Some(reason) => self.keep(planned, reason).await?,
-            None => match self.convert(planned).await {
-                Err(ConvertError::Layer { source: error @ DriverError::Unrepresentable { .. }, .. }) => {
-                    self.keep(planned, error.to_string()).await?
-                }
-                converted => converted?,
-            },
+        let record = match self.again(|| Box::pin(self.convert(planned))).await {
+            Err(ConvertError::Layer { source: error @ DriverError::Unrepresentable { .. }, .. }) => {
+                self.again(|| self.keep(planned)).await?;
+                self.kept_record(planned, error.to_string())
+            }
+            converted => converted?,
         };
-        self.cache.remember_layer(&key, &record, (self.now)()).await?;
-        let end = match record.outcome {
-            LayerOutcome::Converted => LayerEnd::Converted,
-            LayerOutcome::Kept => LayerEnd::Kept,
-        };
-        Ok(self.done(report(planned, record, end)))
+        reuse::remember(self.cache, &key, &record, (self.now)()).await;
+        Ok(self.done(report(planned, record, LayerEnd::Converted)))
+    }
+
+    async fn open(&self) -> SemaphorePermit<'_> {
+        self.engine.open_layers.acquire().await.expect("the semaphore is never closed")
     }
 
     fn done(&self, report: LayerReport) -> LayerReport {
@@ -87,49 +91,55 @@ impl<C: LayerCache> Layers<'_, C> {
         report
     }
 
-    /// Why the layer stays as it is, if that is known before it is read.
-    fn cannot_convert(&self, layer: &Descriptor) -> Option<String> {
+    /// Why the layer stays as it is, if that is known before it is read. What its annotations say is not believed.
+    async fn stays(&self, layer: &Descriptor) -> Result<Option<String>, ConvertError> {
         if media_type::is_foreign_layer(&layer.media_type) {
-            return Some("it may not be distributed".to_owned());
+            return Ok(Some("it may not be distributed".to_owned()));
         }
         if media_type::is_encrypted_layer(&layer.media_type) {
-            return Some("it is encrypted".to_owned());
+            return Ok(Some("it is encrypted".to_owned()));
         }
-        let made = self.job.layer_mark();
-        (layer.annotations.get(marker::LAYER) == Some(&made))
-            .then(|| "it has this format and these options already".to_owned())
+        if layer.annotations.get(marker::LAYER) != Some(&self.job.layer_mark()) {
+            return Ok(None);
+        }
+        let right = self.stop.unless(inspect::has_its_toc(&self.job.source, layer, self.job.limits)).await?;
+        Ok(right.then(|| "it has this format and these options already".to_owned()))
     }
 
-    /// Sees to it that the target's repository has the source layer, and remembers it as kept.
-    async fn keep(&self, planned: &PlannedLayer, reason: String) -> Result<LayerRecord, ConvertError> {
-        let mut descriptor = planned.descriptor.clone();
-        descriptor.media_type = media_type::to_oci(&descriptor.media_type).to_owned();
-        if !media_type::is_foreign_layer(&descriptor.media_type) {
-            publish::provide_blob(&self.job.source, &self.job.target, &planned.descriptor).await?;
+    /// Sees to it that the target's repository has the source layer.
+    async fn keep(&self, planned: &PlannedLayer) -> Result<(), ConvertError> {
+        if media_type::is_foreign_layer(&planned.descriptor.media_type) {
+            return Ok(());
         }
+        publish::provide_blob(&self.job.source, &self.job.target, &planned.descriptor, self.watch, &self.stop).await
+    }
+
+    fn kept_record(&self, planned: &PlannedLayer, reason: String) -> LayerRecord {
         let repository = self.job.target.repository().to_owned();
-        Ok(LayerRecord { descriptor, diff_id: planned.diff_id, outcome: LayerOutcome::Kept, reason, repository })
+        let LayerReport { target: descriptor, diff_id, reason, .. } = kept(planned, reason);
+        LayerRecord { descriptor, diff_id, outcome: LayerOutcome::Kept, reason, repository }
     }
 
-    /// Converts the layer; begins again where an upload was lost or the source's bytes were wrong once.
-    async fn convert(&self, planned: &PlannedLayer) -> Result<LayerRecord, ConvertError> {
+    /// Does the work; begins again where an upload was lost or the source's bytes were wrong once.
+    async fn again<T, W: Future<Output = Result<T, ConvertError>>>(
+        &self,
+        work: impl Fn() -> W,
+    ) -> Result<T, ConvertError> {
         let (mut lost, mut mismatched) = (0, false);
         loop {
-            match self.convert_once(planned).await {
+            match work().await {
                 Err(ConvertError::Registry(RegistryError::UploadLost { .. })) if lost < UPLOADS_LOST => lost += 1,
                 Err(ConvertError::Registry(RegistryError::Mismatch { .. })) if !mismatched => mismatched = true,
                 Err(ConvertError::Registry(error @ RegistryError::Mismatch { .. })) => {
-                    return Err(ConvertError::Unsupported(format!(
-                        "{error}, twice: the registry's copy of the layer is damaged"
-                    )));
+                    return Err(ConvertError::WrongTwice(error));
                 }
                 finished => return finished,
             }
         }
     }
 
-    async fn convert_once(&self, planned: &PlannedLayer) -> Result<LayerRecord, ConvertError> {
-        let Written { converted, upload } = self.write(planned).await?;
+    async fn convert(&self, planned: &PlannedLayer) -> Result<LayerRecord, ConvertError> {
+        let Written { converted, upload } = Box::pin(self.write(planned)).await?;
         if let Err(error) = check(planned, &converted) {
             push::cancel(upload).await;
             return Err(error);
@@ -157,8 +167,8 @@ impl<C: LayerCache> Layers<'_, C> {
             bodies.end().map_err(DriverError::Output)?;
             Ok(converted)
         });
-        let downloading = asked.serve(&self.job.source, &planned.descriptor, self.watch, self.stop.clone());
-        let sending = uploading.run(&self.job.target, layer, self.watch);
+        let downloading = asked.serve(&self.job.source, &planned.descriptor, self.watch, &self.stop);
+        let sending = uploading.run(&self.job.target, layer, self.watch, &self.stop);
         let (downloaded, sent, converted) = tokio::join!(downloading, sending, converting);
         let converted = converted.map_err(|_| ConvertError::Panicked(layer))?;
         match (downloaded, sent, converted) {
@@ -167,7 +177,7 @@ impl<C: LayerCache> Layers<'_, C> {
                 push::cancel(sent.ok().flatten()).await;
                 Err(error)
             }
-            (Ok(()), Err(error), _) => Err(error.into()),
+            (Ok(()), Err(error), _) => Err(error),
             (Ok(()), Ok(upload), Err(source)) => {
                 push::cancel(upload).await;
                 Err(self.blame(planned, source).await)
@@ -175,15 +185,19 @@ impl<C: LayerCache> Layers<'_, C> {
         }
     }
 
-    /// A source that cannot be read may be damaged, or may have come damaged: that decides whether to try again.
+    /// A source that cannot be read may have come damaged, or may be what its image names: reading it once more tells,
+    /// and decides whether to try again.
     async fn blame(&self, planned: &PlannedLayer, source: DriverError) -> ConvertError {
-        if matches!(source, DriverError::Source(_))
-            && source.class() == ErrorClass::Permanent
-            && let Err(error) = read_through(&self.job.source, &planned.descriptor).await
-        {
-            return error.into();
+        let layer = planned.descriptor.digest;
+        let DriverError::Source(unreadable) = &source else { return ConvertError::Layer { layer, source } };
+        if matches!(unreadable, StreamError::Read(_) | StreamError::Cut | StreamError::AfterFailure) {
+            return ConvertError::Layer { layer, source };
         }
-        ConvertError::Layer { layer: planned.descriptor.digest, source }
+        match self.stop.unless(read_through(&self.job.source, &planned.descriptor)).await {
+            Err(error) => error,
+            Ok(()) if source.class() == ErrorClass::Permanent => ConvertError::Layer { layer, source },
+            Ok(()) => ConvertError::Damaged { layer, source },
+        }
     }
 }
 
@@ -210,13 +224,23 @@ fn check(planned: &PlannedLayer, converted: &Converted) -> Result<(), ConvertErr
     Ok(())
 }
 
+/// Of a kept layer nothing but the reason is taken from the record: the rest is what this image says of it.
 fn report(planned: &PlannedLayer, record: LayerRecord, end: LayerEnd) -> LayerReport {
-    let end = if record.outcome == LayerOutcome::Kept { LayerEnd::Kept } else { end };
-    LayerReport {
-        source: planned.descriptor.clone(),
-        target: record.descriptor,
-        diff_id: record.diff_id,
-        end,
-        reason: record.reason,
+    match record.outcome {
+        LayerOutcome::Kept => kept(planned, record.reason),
+        LayerOutcome::Converted => LayerReport {
+            source: planned.descriptor.clone(),
+            target: record.descriptor,
+            diff_id: record.diff_id,
+            end,
+            reason: String::new(),
+        },
     }
+}
+
+/// The layer as it is, under OCI's name for its media type.
+fn kept(planned: &PlannedLayer, reason: String) -> LayerReport {
+    let (source, diff_id) = (planned.descriptor.clone(), planned.diff_id);
+    let target = Descriptor { media_type: media_type::to_oci(&source.media_type).to_owned(), ..source.clone() };
+    LayerReport { source, target, diff_id, end: LayerEnd::Kept, reason }
 }

@@ -37,6 +37,6 @@ pub use inspect::{
     inspect_image,
 };
 pub use layer::LayerReport;
-pub use tag::{Tagged, move_tag};
+pub use tag::{Tagged, confirm_tag, move_tag};
 pub use verify::{VerifyError, VerifyOptions, VerifyReport, verify_image};
 pub use watch::{Event, LayerEnd, Observer, Stop, StopReason, StopSignal, Tally};

@@ -10,10 +10,8 @@ use accel_stream::bridge::{self, BodySender};
 use tokio::sync::mpsc;
 
 use crate::error::ConvertError;
+use crate::feed::{DEPTH, feed};
 use crate::watch::{Event, Observer, StopSignal};
-
-/// Pieces of a download that wait for the driver; a piece is what came from the network at once.
-const DEPTH: usize = 4;
 
 /// The driver's side: asks for downloads.
 pub(crate) struct Downloads(mpsc::Sender<BodySender>);
@@ -46,28 +44,15 @@ impl Asked {
         end: &End,
         layer: &Descriptor,
         watch: &dyn Observer,
-        mut stop: StopSignal,
+        stop: &StopSignal,
     ) -> Result<(), ConvertError> {
-        while let Some(sender) = self.0.recv().await {
-            tokio::select! {
-                biased;
-                reason = stop.stopped() => return Err(ConvertError::Stopped(reason)),
-                sent = send(end, layer, watch, sender) => sent?,
+        let seen = |bytes| watch.event(&Event::LayerRead { layer: layer.digest, bytes });
+        stop.unless(async {
+            while let Some(sender) = self.0.recv().await {
+                feed(end, layer, 0, sender, seen).await?;
             }
-        }
-        Ok(())
+            Ok::<_, ConvertError>(())
+        })
+        .await
     }
-}
-
-/// One download, to its end or until the driver has read enough.
-async fn send(end: &End, layer: &Descriptor, watch: &dyn Observer, sender: BodySender) -> Result<(), ConvertError> {
-    let mut blob = end.open_blob(layer, 0).await?;
-    while let Some(piece) = blob.next().await? {
-        watch.event(&Event::LayerRead { layer: layer.digest, bytes: piece.len() as u64 });
-        if sender.send(piece).await.is_err() {
-            return Ok(());
-        }
-    }
-    sender.finish();
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Push: the converted blob, from the driver's thread into a chunked upload.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use accel_driver::Output;
 use accel_image::Digest;
@@ -10,7 +11,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::bodies::{BODY_BYTES, BodyPool, InUse};
-use crate::watch::{Event, Observer};
+use crate::error::ConvertError;
+use crate::watch::{Event, Observer, StopSignal};
 
 /// What goes from the driver's thread to the upload.
 enum Piece {
@@ -94,26 +96,25 @@ impl Uploading {
     /// cancelled then. A whole one is not closed: that waits until the source has proved right.
     ///
     /// # Errors
-    /// Those of the target's registry.
+    /// Those of the target's registry; [`ConvertError::Stopped`].
     pub(crate) async fn run(
         mut self,
         end: &End,
         layer: Digest,
         watch: &dyn Observer,
-    ) -> Result<Option<Upload>, RegistryError> {
+        stop: &StopSignal,
+    ) -> Result<Option<Upload>, ConvertError> {
         let mut upload = None;
         while let Some(piece) = self.pieces.recv().await {
             match piece {
                 Piece::Body(body, permit) => {
-                    let mut current = match upload.take() {
-                        Some(upload) => upload,
-                        None => end.start_upload().await?,
-                    };
                     let bytes = body.len() as u64;
-                    current.write(body.clone()).await?;
+                    if let Err(error) = stop.unless(send(end, &mut upload, body.clone())).await {
+                        cancel(upload).await;
+                        return Err(error);
+                    }
                     self.pool.give_back(body, permit);
                     watch.event(&Event::LayerWritten { layer, bytes });
-                    upload = Some(current);
                 }
                 Piece::Restart => cancel(upload.take()).await,
                 Piece::End => return Ok(upload),
@@ -124,9 +125,22 @@ impl Uploading {
     }
 }
 
-/// Frees what the registry keeps of an upload that nobody will finish.
+/// Sends a body; the first one opens the upload.
+async fn send(end: &End, upload: &mut Option<Upload>, body: Bytes) -> Result<(), RegistryError> {
+    let open = match upload {
+        Some(open) => open,
+        None => upload.insert(end.start_upload().await?),
+    };
+    open.write(body).await
+}
+
+/// How long a registry may take to forget an upload.
+const CANCEL_TIME: Duration = Duration::from_secs(10);
+
+/// Frees what the registry keeps of an upload that nobody will finish. A registry that does not answer in time keeps
+/// it until it cleans up by itself.
 pub(crate) async fn cancel(upload: Option<Upload>) {
     if let Some(upload) = upload {
-        upload.cancel().await;
+        drop(tokio::time::timeout(CANCEL_TIME, upload.cancel()).await);
     }
 }

@@ -1,13 +1,19 @@
 //! Pull: the documents of the source image, down to each platform's configuration.
 
 use accel_domain::{Attestations, Output};
-use accel_image::{Descriptor, Document, ImageConfig, Index, Manifest, RawDocument, media_type};
+use accel_image::{Descriptor, Digest, Document, ImageConfig, Index, Manifest, Platform, RawDocument, media_type};
 use accel_registry::End;
 
 use crate::error::ConvertError;
 
 /// No honest configuration is larger.
-const MAX_CONFIG_BYTES: u64 = 16 << 20;
+const MAX_CONFIG_BYTES: u64 = 8 << 20;
+/// Manifests and configurations of an image, together: they are all in memory at a time.
+const MAX_DOCUMENTS_BYTES: u64 = 16 << 20;
+/// Entries of an index that are looked at.
+const MAX_MANIFESTS: usize = 256;
+/// Layers of one platform; runtimes stop at 127.
+const MAX_LAYERS: usize = 1024;
 
 /// A source image with everything that is converted of it.
 pub(crate) struct Source {
@@ -63,45 +69,59 @@ pub(crate) async fn fetch(end: &End, top: RawDocument, output: &Output) -> Resul
 
 async fn fetch_index(end: &End, top: RawDocument, index: Index, output: &Output) -> Result<Fetched, ConvertError> {
     let (mut images, mut attestations) = (Vec::new(), Vec::new());
+    let mut bytes = top.bytes.len() as u64;
     for entry in index.manifests {
         let attests = entry.is_attestation();
         if attests && output.attestations == Attestations::Drop || !attests && !wanted(&entry, output) {
             continue;
         }
+        bytes = bytes.saturating_add(entry.size);
+        if images.len() + attestations.len() == MAX_MANIFESTS || bytes > MAX_DOCUMENTS_BYTES {
+            let reason =
+                format!("the index names more than {MAX_MANIFESTS} manifests or {MAX_DOCUMENTS_BYTES} bytes of them");
+            return Err(ConvertError::Unsupported(reason));
+        }
         let raw = end.get_manifest(&entry.digest.to_string()).await?;
         let Document::Manifest(manifest) = raw.document.clone() else {
-            return Err(ConvertError::Unsupported(format!(
-                "the index holds another index ({}), which no runtime pulls",
-                entry.digest
-            )));
+            let reason = format!("the index holds another index ({}), which no runtime pulls", entry.digest);
+            return Err(ConvertError::Unsupported(reason));
         };
         if attests {
             attestations.push(Attestation { entry, manifest, raw });
         } else if media_type::is_image_config(&manifest.config.media_type) {
-            images.push(fetch_image(end, Some(entry), raw.descriptor(), manifest).await?);
+            bytes = bytes.saturating_add(manifest.config.size);
+            let image = fetch_image(end, Some(entry), raw.descriptor(), manifest).await?;
+            images.extend(selects(&image.config.platform(), output).then_some(image));
         }
     }
     if images.is_empty() {
-        let wanted: Vec<_> = output.platforms.iter().map(ToString::to_string).collect();
-        let what = if wanted.is_empty() { "any platform".to_owned() } else { wanted.join(", ") };
-        return Err(ConvertError::Unsupported(format!("the index has no image for {what}")));
+        let wanted = if output.platforms.is_empty() { "any platform".to_owned() } else { listed(output) };
+        return Err(ConvertError::Unsupported(format!("the index has no image for {wanted}")));
     }
+    let digests: Vec<Digest> = images.iter().map(|image| image.descriptor.digest).collect();
+    attestations.retain(|attestation| attestation.entry.attested().is_some_and(|digest| digests.contains(&digest)));
     Ok(Fetched::Image(Box::new(Source { top, images, attestations })))
 }
 
-/// Whether the rule selects the entry's platform; an entry without one is an image for any.
+/// Whether the rule selects the entry's platform; an entry without one is decided by its configuration.
 fn wanted(entry: &Descriptor, output: &Output) -> bool {
-    let Some(platform) = &entry.platform else { return true };
+    entry.platform.as_ref().is_none_or(|platform| selects(platform, output))
+}
+
+fn selects(platform: &Platform, output: &Output) -> bool {
     output.platforms.is_empty() || output.platforms.iter().any(|wanted| platform.matches(wanted))
+}
+
+fn listed(output: &Output) -> String {
+    output.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn check_platform(image: &SourceImage, output: &Output) -> Result<(), ConvertError> {
     let platform = image.config.platform();
-    if output.platforms.is_empty() || output.platforms.iter().any(|wanted| platform.matches(wanted)) {
+    if selects(&platform, output) {
         return Ok(());
     }
-    let wanted: Vec<_> = output.platforms.iter().map(ToString::to_string).collect();
-    Err(ConvertError::Unsupported(format!("the image is for {platform}, the rule wants {}", wanted.join(", "))))
+    Err(ConvertError::Unsupported(format!("the image is for {platform}, the rule wants {}", listed(output))))
 }
 
 async fn fetch_image(
@@ -118,6 +138,9 @@ async fn fetch_image(
         return Err(ConvertError::Unsupported(format!(
             "the image has {layers} layers but {diff_ids} diff ids: its manifest and its configuration do not belong together"
         )));
+    }
+    if layers > MAX_LAYERS {
+        return Err(ConvertError::Unsupported(format!("the image has {layers} layers, more than {MAX_LAYERS}")));
     }
     if let Some(layer) = manifest.layers.iter().find(|layer| !media_type::is_layer(&layer.media_type)) {
         return Err(ConvertError::Unsupported(format!(

@@ -2,7 +2,7 @@
 
 use accel_domain::{Marker, marker};
 use accel_image::Digest;
-use accel_registry::{End, LayoutError, RegistryError};
+use accel_registry::{LayoutError, RegistryError};
 
 use crate::error::ConvertError;
 use crate::image::{ConvertedImage, Job};
@@ -53,7 +53,8 @@ fn not_ours(job: &Job) -> ConvertError {
     ConvertError::NotOurs { target: format!("{}:{}", job.target.describe(), job.target_key) }
 }
 
-/// Moves the target tag to `image`, if the source tag still points at what was converted.
+/// Moves the target tag to `image`, if the source tag still points at what was converted and the target tag still may
+/// be replaced.
 ///
 /// # Errors
 /// Those of the two registries. The tag may have moved if the answer to its PUT was lost for good.
@@ -61,20 +62,36 @@ pub async fn move_tag(job: &Job, image: &ConvertedImage) -> Result<Tagged, Conve
     if let Some(stale) = stale(job, image.source_digest, false).await? {
         return Ok(stale);
     }
+    if already_there(job, image.source_digest).await?.is_some() {
+        return Ok(Tagged::Moved);
+    }
     if job.overwrites() {
         let source = &image.source;
         let key = format!("{}-orig", job.target_key);
         job.target.put_manifest(&key, source.document.media_type(), source.bytes.clone()).await?;
     }
     let top = &image.top;
-    let receipt = job.target.put_manifest(&job.target_key, &top.descriptor.media_type, top.bytes.clone()).await?;
-    if !receipt.subject_acknowledged {
-        for (subject, referrer) in &image.subjects {
-            job.target.add_referrer_fallback(*subject, referrer).await?;
-        }
-    }
+    job.target.put_manifest(&job.target_key, &top.descriptor.media_type, top.bytes.clone()).await?;
     let expected = if job.overwrites() { top.descriptor.digest } else { image.source_digest };
     Ok(stale(job, expected, true).await?.unwrap_or(Tagged::Moved))
+}
+
+/// Whether a target tag that has the result for `source_digest` should still have it.
+///
+/// # Errors
+/// Those of the two registries.
+pub async fn confirm_tag(job: &Job, source_digest: Digest) -> Result<Tagged, ConvertError> {
+    let there = already_there(job, source_digest).await?;
+    let expected = there.filter(|_| job.overwrites()).unwrap_or(source_digest);
+    Ok(stale(job, expected, there.is_some()).await?.unwrap_or(Tagged::Moved))
+}
+
+/// Whether the source tag points elsewhere than at the digest that the job names.
+pub(crate) async fn has_moved(job: &Job) -> Result<bool, ConvertError> {
+    match job.digest {
+        Some(digest) => Ok(stale(job, digest, false).await?.is_some()),
+        None => Ok(false),
+    }
 }
 
 /// Whether the source tag points elsewhere than at `expected`. A source without a tag cannot move.
@@ -82,10 +99,6 @@ async fn stale(job: &Job, expected: Digest, ours: bool) -> Result<Option<Tagged>
     if job.source_key.parse::<Digest>().is_ok() {
         return Ok(None);
     }
-    let now = current(&job.source, &job.source_key).await?;
+    let now = job.source.head_manifest(&job.source_key).await?.map(|descriptor| descriptor.digest);
     Ok((now != Some(expected)).then_some(Tagged::Superseded { now, ours }))
-}
-
-async fn current(end: &End, key: &str) -> Result<Option<Digest>, ConvertError> {
-    Ok(end.head_manifest(key).await?.map(|descriptor| descriptor.digest))
 }

@@ -7,6 +7,8 @@ use accel_domain::task::{Phase, Progress};
 use accel_image::Digest;
 use tokio::sync::watch;
 
+use crate::error::ConvertError;
+
 /// Something that happened in a conversion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'e> {
@@ -86,7 +88,10 @@ impl Observer for Tally {
         let (phase, progress) = &mut *seen;
         match event {
             Event::Phase(next) => *phase = *next,
-            Event::Planned { layers } => progress.layers_total = *layers,
+            Event::Planned { layers } => {
+                let Progress { bytes_read, bytes_written, .. } = *progress;
+                *progress = Progress { layers_total: *layers, bytes_read, bytes_written, ..Progress::default() };
+            }
             Event::LayerStarted { .. } => {}
             Event::LayerRead { bytes, .. } => progress.bytes_read += bytes,
             Event::LayerWritten { bytes, .. } => progress.bytes_written += bytes,
@@ -111,6 +116,8 @@ pub enum StopReason {
     Deadline,
     /// Somebody else runs the task now.
     LeaseLost,
+    /// Another layer of the image has failed.
+    LayerFailed,
 }
 
 impl fmt::Display for StopReason {
@@ -120,6 +127,7 @@ impl fmt::Display for StopReason {
             Self::Shutdown => "the process is shutting down",
             Self::Deadline => "the invocation's time is nearly over",
             Self::LeaseLost => "the task's lease was taken over",
+            Self::LayerFailed => "another layer of the image has failed",
         })
     }
 }
@@ -130,7 +138,10 @@ pub struct Stop(watch::Sender<Option<StopReason>>);
 
 /// Says whether a conversion is to stop.
 #[derive(Debug, Clone)]
-pub struct StopSignal(watch::Receiver<Option<StopReason>>);
+pub struct StopSignal {
+    own: watch::Receiver<Option<StopReason>>,
+    outer: Option<Box<StopSignal>>,
+}
 
 impl Default for Stop {
     fn default() -> Self {
@@ -148,7 +159,7 @@ impl Stop {
     /// A signal of this stop.
     #[must_use]
     pub fn signal(&self) -> StopSignal {
-        StopSignal(self.0.subscribe())
+        StopSignal { own: self.0.subscribe(), outer: None }
     }
 
     /// Asks the conversion to stop; the first reason holds.
@@ -162,21 +173,71 @@ impl Stop {
 }
 
 impl StopSignal {
+    /// A signal that `stop` gives as well as this one.
+    #[must_use]
+    pub fn or(&self, stop: &Stop) -> Self {
+        Self { outer: Some(Box::new(self.clone())), ..stop.signal() }
+    }
+
     /// The reason to stop, if there is one.
     #[must_use]
     pub fn reason(&self) -> Option<StopReason> {
-        *self.0.borrow()
+        let outer = self.outer.as_ref().and_then(|outer| outer.reason());
+        outer.or(*self.own.borrow())
     }
 
     /// Waits for a reason to stop; for ever where nobody can give one any more.
     pub async fn stopped(&mut self) -> StopReason {
         loop {
-            if let Some(reason) = *self.0.borrow_and_update() {
+            if let Some(reason) = self.reason() {
                 return reason;
             }
-            if self.0.changed().await.is_err() {
-                std::future::pending::<()>().await;
+            let Self { own, outer } = self;
+            let outer = async {
+                match outer {
+                    Some(outer) => Box::pin(outer.stopped()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                reason = outer => return reason,
+                changed = own.changed() => if changed.is_err() { std::future::pending::<()>().await },
             }
         }
+    }
+
+    /// `work`, unless there is a reason to stop before it is done; it is dropped then.
+    ///
+    /// # Errors
+    /// [`ConvertError::Stopped`], and those of `work`.
+    pub(crate) async fn unless<T, E: Into<ConvertError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ConvertError> {
+        let mut signal = self.clone();
+        tokio::select! {
+            biased;
+            reason = signal.stopped() => Err(ConvertError::Stopped(reason)),
+            done = work => done.map_err(Into::into),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn either_of_two_stops_is_heard_and_the_first_reason_holds() {
+        let (outer, inner) = (Stop::new(), Stop::new());
+        let mut signal = outer.signal().or(&inner);
+        assert_eq!(signal.reason(), None);
+        let waiting = tokio::spawn(async move { signal.stopped().await });
+        outer.stop(StopReason::Cancelled);
+        outer.stop(StopReason::Shutdown);
+        assert_eq!(waiting.await.unwrap(), StopReason::Cancelled);
+        let mut signal = Stop::new().signal().or(&inner);
+        inner.stop(StopReason::LayerFailed);
+        assert_eq!(signal.stopped().await, StopReason::LayerFailed);
     }
 }

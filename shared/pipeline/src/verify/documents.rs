@@ -1,6 +1,6 @@
 //! Indexes, manifests and configurations of both sides, compared; and the pairs of layers that are left. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use accel_domain::{Marker, marker};
 use accel_image::{Annotations, Descriptor, Digest, Document, media_type};
@@ -153,12 +153,11 @@ fn pair_layers(source: &SourceImage, target: &SourceImage) -> Vec<Pair> {
 
 /// Attestations that were carried have to attest images of the target.
 fn compare_attestations(target: &Source, report: &mut VerifyReport) {
-    let images: HashMap<String, ()> =
-        target.images.iter().map(|image| (image.descriptor.digest.to_string(), ())).collect();
-    for attestation in &target.attestations {
-        let attested = attestation.entry.annotations.get("vnd.docker.reference.digest");
-        if !attested.is_some_and(|digest| images.contains_key(digest)) {
-            report.differs(format!("attestation {} attests no image of the target", attestation.entry.digest));
+    let Document::Index(index) = &target.top.document else { return };
+    let digests: HashSet<Digest> = index.manifests.iter().map(|entry| entry.digest).collect();
+    for attestation in index.manifests.iter().filter(|entry| entry.is_attestation()) {
+        if !attestation.attested().is_some_and(|digest| digests.contains(&digest)) {
+            report.differs(format!("attestation {} attests no image of the target", attestation.digest));
         }
     }
 }
