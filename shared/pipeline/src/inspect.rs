@@ -4,7 +4,7 @@
 mod layer;
 mod report;
 
-use accel_domain::{Attestations, ErrorClass, Format, Marker, Output};
+use accel_domain::{ErrorClass, Format, Marker, Output};
 use accel_image::{Descriptor, Document};
 use accel_registry::End;
 use accel_stream::Limits;
@@ -53,8 +53,11 @@ pub async fn inspect_image(end: &End, key: &str, limits: Limits) -> Result<Inspe
     let top = end.get_manifest(key).await.map_err(ConvertError::from)?;
     let (digest, media_type) = (top.digest, top.document.media_type().to_owned());
     let origin = Marker::read(top.document.annotations()).map(Origin::from);
-    let is_index = matches!(top.document, Document::Index(_));
-    let everything = Output { attestations: Attestations::Carry, ..Output::new(Format::Estargz.default_options()) };
+    let (is_index, attestations) = match &top.document {
+        Document::Index(index) => (true, index.manifests.iter().filter(|entry| entry.is_attestation()).count() as u64),
+        Document::Manifest(_) => (false, 0),
+    };
+    let everything = Output::new(Format::Estargz.default_options());
     let source = match Box::pin(fetch(end, top, &everything)).await? {
         Fetched::Image(source) => source,
         Fetched::NotAnImage(media_type) => return Err(InspectError::NotAnImage(media_type)),
@@ -63,7 +66,6 @@ pub async fn inspect_image(end: &End, key: &str, limits: Limits) -> Result<Inspe
     for image in &source.images {
         images.push(Box::pin(inspect_platform(end, image, limits)).await?);
     }
-    let attestations = source.attestations.len() as u64;
     Ok(InspectReport { digest, media_type, is_index, origin, images, attestations })
 }
 

@@ -11,7 +11,7 @@ mod files;
 mod layer;
 mod report;
 
-use accel_domain::{Attestations, Format, Output};
+use accel_domain::{Format, Output};
 use accel_image::{Platform, RawDocument};
 use accel_registry::End;
 use accel_stream::Limits;
@@ -112,11 +112,7 @@ async fn image(
     options: &VerifyOptions,
     side: &'static str,
 ) -> Result<Source, VerifyError> {
-    let everything = Output {
-        platforms: options.platforms.clone(),
-        attestations: Attestations::Carry,
-        ..Output::new(Format::Estargz.default_options())
-    };
+    let everything = Output { platforms: options.platforms.clone(), ..Output::new(Format::Estargz.default_options()) };
     let fetched = Box::pin(fetch(end, top, &everything)).await;
     match fetched.map_err(|source| VerifyError::Image { side, source })? {
         Fetched::Image(image) => Ok(*image),
