@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use accel_domain::config::{Config, LogFormat, LogLevel, parse};
 use accel_domain::task::{Shown, Status};
+use accel_image::Digest;
 use accel_registry_server::{RegistryServer, demo};
 use accel_runtime::telemetry;
 use anyhow::Context as _;
@@ -44,13 +45,10 @@ pub(super) async fn run(ending: Ending, listen: Option<SocketAddr>) -> anyhow::R
     out!("Accel serves on {}. It is told what a registry tells it after a push:", service.address);
     let source = format!("{host}/{REPOSITORY}:{TAG}");
     out!("  PUSH_ARTIFACT {source}");
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
-    let id = push_event(&client, &url, &source, &digest.to_string()).await?;
-    let own = format!("{url}/{id}");
     tokio::select! {
         biased;
         () = ending.begun() => {}
-        task = follow(&client, &own) => told(&task?, &url)?,
+        task = converted(&url, &source, digest) => told(&task?, &url)?,
     }
     let result = service.run_to_the_end().await;
     registry.stop().await;
@@ -67,8 +65,15 @@ fn config(host: &str, state: &std::path::Path) -> anyhow::Result<Config> {
     Ok(parse(&text, "the demo's configuration")?)
 }
 
+/// The task of the push, once it has ended.
+async fn converted(url: &str, source: &str, digest: Digest) -> anyhow::Result<Shown> {
+    let client = Client::builder().no_proxy().tls_certs_only([]).build()?;
+    let id = push_event(&client, url, source, digest).await?;
+    follow(&client, &format!("{url}/{id}")).await
+}
+
 /// Sends Harbor's push event; answers the id of the task.
-async fn push_event(client: &Client, url: &str, source: &str, digest: &str) -> anyhow::Result<String> {
+async fn push_event(client: &Client, url: &str, source: &str, digest: Digest) -> anyhow::Result<String> {
     let (project, name) = REPOSITORY.split_once('/').context("the demo's repository is in a project")?;
     let event = json!({
         "type": "PUSH_ARTIFACT",

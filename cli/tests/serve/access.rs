@@ -59,6 +59,20 @@ async fn a_stranger_gets_nothing() {
 }
 
 #[tokio::test]
+async fn anybody_may_ask_how_it_is() {
+    let site = site().await;
+    site.image("v1", 1);
+    let service = serve(&site).await;
+    let created = task(&site, &service, &["create", "--sync", &site.name("v1")]).await;
+    assert_eq!(created.code, Some(0), "{created:?}");
+    let health = service.get("/api/v1/health").await;
+    assert_eq!((health.status, health.body.as_str()), (200, "Ok"), "{health:?}");
+    let metrics = service.get("/metrics").await;
+    assert!(metrics.body.contains("conversion_succeed_total 1"), "{metrics:?}");
+    assert!(!metrics.body.contains(REPOSITORY), "{metrics:?}");
+}
+
+#[tokio::test]
 async fn events_of_every_kind_are_converted() {
     let site = site().await;
     let service = serve(&site).await;

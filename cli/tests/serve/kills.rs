@@ -1,12 +1,14 @@
 //! `kill -9`: nothing is lost, nothing is done twice, nobody sees a half of anything.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use accel_test_support::{Fault, Request, Rule};
+use futures::StreamExt as _;
 
-use crate::service::{Service, until};
-use crate::site::{REPOSITORY, Site};
+use crate::service::{Service, Signal, send, until};
+use crate::site::{REPOSITORY, Site, image};
 
 const IMAGES: usize = 8;
 const LAYERS: usize = 6;
@@ -23,6 +25,16 @@ async fn asked(site: &Site, tags: &[String], count: usize) {
     until("work goes on", async || {
         let done = tags.iter().all(|tag| site.is_accelerated(tag));
         (done || site.registry.requests().len() >= before + count).then_some(())
+    })
+    .await;
+}
+
+/// Waits until no task would use its last attempt if the service died now: one that dies five times without finishing
+/// a layer is given up, as it should be.
+async fn nobody_is_at_the_last_attempt(service: &Service) {
+    until("the unlucky end", async || {
+        let tasks = service.tasks().await;
+        tasks.iter().all(|task| task["status"] != "PROCESSING" || task["attempts"] != 4).then_some(())
     })
     .await;
 }
@@ -51,6 +63,7 @@ async fn ten_kills_lose_nothing() {
             accepted.insert(service.push(&site, tag).await);
         }
         asked(&site, &tags, random.usize(8..30)).await;
+        nobody_is_at_the_last_attempt(&service).await;
         service.kill().await;
         site.assert_targets_are_whole();
         service = site.serve().await;
@@ -62,8 +75,44 @@ async fn ten_kills_lose_nothing() {
     }
     assert_eq!(listed(&service).await, accepted);
     site.assert_targets_are_whole();
-    tags.iter().for_each(|tag| site.assert_accelerated(tag));
+    site.registry.clear_rules();
+    for tag in &tags {
+        site.assert_accelerated(tag);
+        site.assert_verified(tag).await;
+    }
     service.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_was_answered_is_never_lost() {
+    const EVENTS: usize = 200;
+    let site = Site::new().await;
+    let tags: Vec<String> = (0..EVENTS).map(|number| format!("t{number}")).collect();
+    for tag in &tags {
+        image("same", 1).push(site.content(), REPOSITORY, Some(tag));
+    }
+    let mut service = site.serve().await;
+    let answered = Mutex::new(BTreeSet::new());
+    let events = tags.iter().map(|tag| send(service.event(&site.event(tag))));
+    let sending = futures::stream::iter(events).buffer_unordered(16).for_each(|answer| {
+        answered.lock().unwrap().extend(answer.into_iter().flat_map(|answer| answer.tasks));
+        std::future::ready(())
+    });
+    let killing = async {
+        until("some are answered", async || (answered.lock().unwrap().len() >= EVENTS / 4).then_some(())).await;
+        service.signal(Signal::Kill);
+    };
+    tokio::join!(sending, killing);
+    assert_eq!(service.exit_code().await, None);
+    let answered = answered.into_inner().unwrap();
+    assert!(answered.len() < EVENTS, "the kill came too late to mean anything");
+
+    let service = site.serve().await;
+    let listed = listed(&service).await;
+    assert_eq!(answered.difference(&listed).count(), 0);
+    for id in &answered {
+        service.completed(id).await;
+    }
 }
 
 #[tokio::test]

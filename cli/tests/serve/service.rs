@@ -38,6 +38,7 @@ pub(crate) struct Answer {
 pub(crate) enum Signal {
     Terminate,
     Interrupt,
+    Kill,
 }
 
 /// Looks again and again until there is something to see.
@@ -139,14 +140,8 @@ impl Service {
         self.child.kill().await.unwrap();
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        let name = match signal {
-            Signal::Terminate => "TERM",
-            Signal::Interrupt => "INT",
-        };
-        let process = self.child.id().unwrap().to_string();
-        let sent = std::process::Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &process]).status();
-        assert!(sent.unwrap().success());
+    pub(crate) fn signal(&self, name: Signal) {
+        signal(&self.child, name);
     }
 
     /// The exit code, once it has ended by itself.
@@ -167,6 +162,17 @@ impl Answer {
         assert_eq!(self.status, 200, "{self:?}");
         serde_json::from_str(&self.body).unwrap()
     }
+}
+
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    let name = match signal {
+        Signal::Terminate => "TERM",
+        Signal::Interrupt => "INT",
+        Signal::Kill => "KILL",
+    };
+    let process = child.id().unwrap().to_string();
+    let sent = std::process::Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &process]).status();
+    assert!(sent.unwrap().success());
 }
 
 /// Sends a request that the service may also not answer at all.

@@ -151,6 +151,13 @@ impl Site {
         assert_eq!(tree::diff(&source, &made), [""; 0], "{tag}");
     }
 
+    /// `accelctl verify` finds nothing wrong with the target of `tag`.
+    pub(crate) async fn assert_verified(&self, tag: &str) {
+        let (host, source, target) = (self.registry.host(), self.name(tag), self.name(&target(tag)));
+        let ran = self.run(&["verify", "--plain-http", &host, &source, &target]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+
     /// Every target that is there has all of its parts, as they were described.
     pub(crate) fn assert_targets_are_whole(&self) {
         for tag in self.content().tags(REPOSITORY).iter().filter(|tag| tag.ends_with("-esgz")) {

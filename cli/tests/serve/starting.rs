@@ -7,7 +7,7 @@ async fn two_services_do_not_share_a_store() {
     let site = Site::new().await;
     let service = site.serve().await;
     let second = site.refuses_to_serve().await;
-    assert!(second.code.is_some_and(|code| code != 0), "{second:?}");
+    assert_eq!(second.code, Some(3), "{second:?}");
     assert!(second.stderr.contains("accel.redb is in use by another process"), "{second:?}");
     assert!(service.listens().await);
     service.stop().await;
@@ -49,6 +49,20 @@ async fn a_wrong_configuration_is_refused_with_its_place() {
         }
         assert!(!site.path("state").exists(), "it made a store");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used_is_named() {
+    let site = Site::new().await;
+    site.write("state", "a file\n");
+    let ran = site.refuses_to_serve().await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("the state directory"), "{ran:?}");
+    std::fs::remove_file(site.path("state")).unwrap();
+    std::fs::create_dir(site.path("state")).unwrap();
+    site.write("state/accel.redb", "no store\n");
+    let ran = site.refuses_to_serve().await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("accelctl store salvage"), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(site.path("state/accel.redb")).unwrap(), "no store\n");
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 use accel_test_support::{Fault, Request, Rule};
 
-use crate::service::{Service, Signal, until};
+use reqwest::Method;
+
+use crate::service::{Service, Signal, send, until};
 use crate::site::{Keys, Site};
 
 const SIGNALS: [Signal; 2] = [Signal::Terminate, Signal::Interrupt];
@@ -34,6 +36,24 @@ async fn what_runs_may_finish() {
         let task = again.completed(&id).await;
         assert_eq!(task["attempts"], 0, "{task}");
     }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_conversion_that_may_finish_is_answered() {
+    let site = Site::new().await;
+    site.image("v1", 2);
+    site.registry.rule(Rule::on(Request::BlobGet, Fault::Stalled { after: 1000 }));
+    let mut service = site.serve().await;
+    let waiting = service.request(Method::POST, "/api/v1/conversions?sync=true");
+    let waiting = waiting.header("content-type", "application/json").body(site.event("v1").to_string());
+    let waiting = tokio::spawn(send(waiting));
+    site.registry.stalled(1).await;
+    service.signal(Signal::Terminate);
+    service.logged("stopping").await;
+    site.registry.release();
+    let answer = waiting.await.unwrap().unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "\"Ok\"\n"), "{answer:?}");
+    assert_eq!(service.exit_code().await, Some(0));
 }
 
 #[tokio::test]
