@@ -78,6 +78,9 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
         Some(target) => target.clone(),
         None => args.source.beside(args.format.tag_suffix())?,
     };
+    if args.source == target {
+        return Err(WrongUsage(format!("{target} is the source itself: name another target")).into());
+    }
     if args.source.is_same_archive(&target) {
         let reason = format!("{target} is written anew and cannot be read meanwhile: name another archive");
         return Err(WrongUsage(reason).into());

@@ -120,7 +120,7 @@ impl Service {
 async fn open_store(config: &Config) -> anyhow::Result<Embedded> {
     let dir = &config.server.state;
     std::fs::create_dir_all(dir).with_context(|| format!("the state directory {} cannot be made", dir.display()))?;
-    let store = Embedded::open(dir.join("accel.redb"))?;
+    let store = Embedded::open(dir.join(crate::store::STORE_FILE))?;
     let released = release_leases(&store, Timestamp::now()).await?;
     if released > 0 {
         info!(released, "what ran when the process before was killed goes on");

@@ -24,7 +24,7 @@ pub(crate) struct Survey {
     links: HashMap<u32, Fingerprint>,
     link_targets: ByFingerprint<()>,
     /// Fingerprints of the parents of prioritized entries.
-    parents: Vec<Fingerprint>,
+    parents: ByFingerprint<()>,
     prioritized: BTreeSet<u32>,
 }
 
@@ -88,7 +88,7 @@ impl Survey {
         }
         self.prioritize(ordinal);
         let parents = name.match_indices('/').map(|(at, _)| &name[..at]).chain(std::iter::once(""));
-        self.parents.extend(parents.map(|parent| self.paths.fingerprint(parent.as_bytes())));
+        self.parents.extend(parents.map(|parent| (self.paths.fingerprint(parent.as_bytes()), ())));
         true
     }
 
@@ -130,7 +130,7 @@ impl Survey {
 
     /// The plan, once every entry was seen.
     pub(crate) fn plan(mut self) -> Plan {
-        for parent in std::mem::take(&mut self.parents) {
+        for parent in std::mem::take(&mut self.parents).into_keys() {
             if let Some(ordinal) = self.paths.get(parent) {
                 self.prioritize(ordinal);
             }

@@ -23,17 +23,12 @@ pub struct Estargz {
 
 impl Driver for Estargz {
     fn convert(&self, pool: &Pool, source: &mut dyn Source, output: &mut dyn Output) -> Result<Converted, DriverError> {
-        let plan = if self.options.prefetch.is_empty() {
-            match self.stream(pool, source, output)? {
-                ControlFlow::Continue(written) => return Ok(converted(written)),
-                ControlFlow::Break((entries, survey)) => {
-                    output.restart().map_err(DriverError::Output)?;
-                    self.survey_rest(entries, survey)?
-                }
-            }
-        } else {
-            self.survey_rest(Entries::open(source, self.limits)?, Survey::default())?
+        let (entries, survey) = match self.stream(pool, source, output)? {
+            ControlFlow::Continue(written) => return Ok(converted(written)),
+            ControlFlow::Break(seen) => seen,
         };
+        output.restart().map_err(DriverError::Output)?;
+        let plan = self.survey_rest(entries, survey)?;
         self.planned(pool, source, output, &plan).map(converted)
     }
 }
@@ -58,7 +53,7 @@ impl Estargz {
             let mut survey = Survey::default();
             front.landmark(false)?;
             while let Some(ordinal) = entries.step()? {
-                if survey.see(ordinal, entries.current(), &[])? == Seen::NeedsPlan {
+                if survey.see(ordinal, entries.current(), &self.options.prefetch)? == Seen::NeedsPlan {
                     return Ok(ControlFlow::Break((entries, survey)));
                 }
                 front.entry(&mut entries, &mut None)?;

@@ -239,7 +239,7 @@ fn chain(error: &reqwest::Error) -> String {
 }
 
 impl RegistryError {
-    /// What it means for the task that met it. Spec: CONTRACTS 4, class table.
+    /// What it means for the task that met it.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {

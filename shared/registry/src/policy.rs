@@ -1,5 +1,5 @@
 //! Where requests and credentials may go. A registry is hostile until shown otherwise: its redirects, upload
-//! locations and token realms are checked here before anything is sent. Spec: CONTRACTS 4.
+//! locations and token realms are checked here before anything is sent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,4 @@
-//! Answers that say no: what each means (CONTRACTS 4, class table) and what a person can do about it.
+//! Answers that say no: what each means and what a person can do about it.
 
 use std::fmt;
 use std::time::Duration;
@@ -208,7 +208,7 @@ pub(crate) fn bounded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The class table of CONTRACTS 4, and what Harbor and distribution say besides.
+    /// The table of error classes, and what Harbor and distribution say besides.
     #[test]
     fn every_row_of_the_class_table_has_its_class() {
         let backoff = ErrorClass::BACKOFF;

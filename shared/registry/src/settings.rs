@@ -64,7 +64,7 @@ impl Default for Timeouts {
     }
 }
 
-/// How a request is tried again in place before its error goes up. Spec: CONTRACTS 4, class table.
+/// How a request is tried again in place before its error goes up.
 #[derive(Debug, Clone, Copy)]
 pub struct Retries {
     /// How many times after the first.
