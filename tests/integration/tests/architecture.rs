@@ -102,7 +102,7 @@ fn drivers(graph: &Graph) -> Vec<&String> {
 }
 
 /// The names among `found` that `forbidden` says something about.
-fn forbidden<'a>(found: &'a BTreeSet<String>, forbidden: impl Fn(&str) -> bool) -> Vec<&'a String> {
+fn forbidden(found: &BTreeSet<String>, forbidden: impl Fn(&str) -> bool) -> Vec<&String> {
     found.iter().filter(|name| forbidden(name)).collect()
 }
 

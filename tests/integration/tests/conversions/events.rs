@@ -70,7 +70,7 @@ async fn work(stage: &Stage, processes: usize) -> Vec<Task> {
         while stage.tasks().await.iter().any(|task| task.state.is_live()) {
             let next = stage.store.receive(Duration::from_millis(50), Duration::from_secs(60)).await.unwrap();
             if let Some(received) = next {
-                converter.settle(&received.message, &Stop::new()).await;
+                Box::pin(converter.settle(&received.message, &Stop::new())).await;
                 stage.store.acknowledge(&received.receipt).await.unwrap();
             }
         }

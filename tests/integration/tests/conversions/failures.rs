@@ -27,11 +27,9 @@ async fn fails(stage: &Stage, words: &[&str]) {
 async fn c20_a_manifest_that_is_not_there() {
     let stage = Stage::new().await;
     image().push(stage.content(), APP, Some("1"));
-    let task = stage.task();
-    stage.content().remove_manifest(APP, &task.digest.unwrap().to_string());
-    let failed = stage.run(task).await;
-    assert_eq!((failed.state, failed.attempts), (State::Failed, 0));
-    assert!(failed.reason.contains("404") && failed.reason.contains(APP), "{}", failed.reason);
+    let digest = stage.task().digest.unwrap();
+    stage.registry.rule(Rule::on(Request::ManifestGet, Fault::status(404)).path(digest));
+    fails(&stage, &["404", APP, &digest.to_string()]).await;
     let unresolved = stage.run(stage.unresolved("library/app:nothing")).await;
     assert_eq!((unresolved.state, unresolved.attempts), (State::Failed, 0));
     assert!(unresolved.reason.contains("library/app:nothing does not exist"), "{}", unresolved.reason);

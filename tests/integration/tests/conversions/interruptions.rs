@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use accel_domain::Timestamp;
-use accel_domain::task::{RetryPolicy, State};
+use accel_domain::task::{RetryPolicy, Start, State};
 use accel_pipeline::{Stop, StopReason};
 use accel_tasks::{TaskQueue, TaskStore};
 use accel_test_support::{Fault, Request, Rule};
@@ -70,8 +70,10 @@ async fn c18_a_restarted_service_goes_on() {
     kill(running).await;
     let stage = stage.restarted();
     let id = stage.tasks().await[0].id.clone();
-    let task = stage.finish(&id).await;
-    assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""));
+    assert_eq!(accel_converter::release_leases(&*stage.store, Timestamp::now()).await.unwrap(), 1);
+    stage.settle_all(&stage.converter()).await;
+    let task = stage.get(&id).await;
+    assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""), "at once: nobody waits for a dead lease");
     stage.assert_same_files(APP, "1", "1-esgz");
 }
 
@@ -125,12 +127,13 @@ async fn a_task_that_is_cancelled_moves_no_tag() {
 async fn a_worker_whose_lease_was_taken_over_moves_no_tag() {
     let stage = Stage::new().await;
     let (_, running) = hanging(&stage).await;
-    stage.pass_time().await;
-    let id = stage.tasks().await[0].id.clone();
+    let (id, now) = (stage.tasks().await[0].id.clone(), Timestamp::now());
     let taken_over = |task: &mut accel_domain::Task| {
-        Ok(task.start(task.generation, "another worker", &RetryPolicy::default(), Timestamp::now()))
+        task.lease.as_mut().unwrap().until = now;
+        Ok(task.start(task.generation, "another worker", &RetryPolicy::default(), now))
     };
-    stage.store.update(&id, Timestamp::now(), taken_over).await.unwrap();
+    let (_, start) = stage.store.update(&id, now, taken_over).await.unwrap();
+    assert_eq!(start, Start::Run);
     stage.registry.release();
     running.await.unwrap();
     assert_eq!(stage.content().tags(APP), ["1"]);

@@ -224,7 +224,7 @@ impl Stage {
     /// Settles the next message; whether there was one.
     pub(crate) async fn settle_one(&self, converter: &Converter<Embedded>) -> bool {
         let Some(received) = self.store.receive(Duration::ZERO, VISIBILITY).await.unwrap() else { return false };
-        let verdict = converter.settle(&received.message, &Stop::new()).await;
+        let verdict = Box::pin(converter.settle(&received.message, &Stop::new())).await;
         assert_eq!(verdict, Verdict::Acknowledge);
         self.store.acknowledge(&received.receipt).await.unwrap();
         true

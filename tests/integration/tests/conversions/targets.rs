@@ -14,7 +14,7 @@ fn adopting() -> Output {
 }
 
 #[tokio::test]
-async fn c13_what_is_converted_already_costs_one_request_each_way() {
+async fn c13_what_is_converted_already_costs_three_small_requests() {
     let stage = Stage::new().await;
     image().push(stage.content(), APP, Some("1"));
     let first = stage.convert().await;
@@ -23,7 +23,8 @@ async fn c13_what_is_converted_already_costs_one_request_each_way() {
     assert_eq!((again.state, again.reason.as_str()), (State::AlreadyAccelerated, "already accelerated"));
     assert_eq!((again.sizes, again.target_digest), (Sizes::default(), first.target_digest));
     let seen: Vec<_> = stage.registry.requests().iter().map(|seen| seen.request).collect();
-    assert_eq!(seen, [Request::ManifestGet; 2], "the source and the target");
+    let expected = [Request::ManifestGet, Request::ManifestGet, Request::ManifestHead];
+    assert_eq!(seen, expected, "the target; then, with its lease, the target and the source tag");
 }
 
 #[tokio::test]
