@@ -7,11 +7,11 @@ use accel_pipeline::{Engine, Job, Outcome, Stop, Tally, convert_image, move_tag}
 use accel_registry::{HostSettings, NoCredentials, Registries};
 use accel_test_support::image::Compression;
 use accel_test_support::tar::{file, opaque, whiteout};
-use accel_test_support::{FaultyRegistry, ImageBuilder, Request, nasty_tar, tar};
+use accel_test_support::{Fault, FaultyRegistry, ImageBuilder, Request, Rule, nasty_tar, tar};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use crate::picture::{assert_whole, image, made_of, small};
+use crate::picture::{assert_whole, image, large, made_of, small};
 use crate::stage::{APP, Stage, default_output};
 
 #[tokio::test]
@@ -68,6 +68,30 @@ async fn a4_a_second_run_in_one_time_mode_converts_no_layer() {
     let (_, third) = run().await;
     assert_eq!((third.layers_converted, third.layers_reused, third.bytes_read), (0, 2, 0));
     stage.assert_same_files(APP, "1", "1-esgz");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn c21_no_file_but_the_store_is_open_while_a_layer_streams() {
+    let stage = Stage::new().await;
+    let pushed = ImageBuilder::new().layer(&large(1)).push(stage.content(), APP, Some("1"));
+    let stalled = Rule::on(Request::BlobGet, Fault::Stalled { after: 4 << 20 }).path(pushed.layers[0].digest);
+    stage.registry.rule(stalled);
+    let id = stage.admit(&stage.task()).await;
+    let converter = stage.converter();
+    let looking = async {
+        stage.registry.stalled(1).await;
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+        let files = open.filter(|open| std::fs::metadata(open).is_ok_and(|metadata| metadata.is_file()));
+        // Other tests of this process have stores of their own.
+        let names = files.filter_map(|file| std::fs::read_link(file).ok()).map(|name| name.display().to_string());
+        let others: Vec<_> = names.filter(|name| !name.contains("accel.redb")).collect();
+        stage.registry.release();
+        others
+    };
+    let (_, others) = tokio::join!(stage.settle_one(&converter), looking);
+    assert_eq!((stage.get(&id).await.state, others), (State::Completed, vec![]));
+    assert!(stage.store_bytes() < pushed.layers[0].size / 2, "nor does the store grow with the image");
 }
 
 #[tokio::test]

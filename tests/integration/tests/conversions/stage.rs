@@ -264,6 +264,12 @@ impl Stage {
         Self { store, directory, clock, ..self }
     }
 
+    /// What lies in the state directory, in bytes.
+    pub(crate) fn store_bytes(&self) -> u64 {
+        let files = std::fs::read_dir(self.directory.path()).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    }
+
     /// The requests of one kind since the log was emptied.
     pub(crate) fn count(&self, request: Request) -> usize {
         self.registry.requests_of(request).len()
