@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use accel_image::{Digest, Hasher};
@@ -106,10 +108,12 @@ pub fn write_layer<A: Assemble, T, B>(
     front: impl FnOnce(&mut Sink<A::Record>) -> Result<ControlFlow<B, T>, DriverError>,
 ) -> Result<Written<T, A::Summary, B>, DriverError> {
     // As long as there can be units: the pool alone limits how far the front runs ahead.
-    let (batches, queue) = bounded(pool.most_units());
+    let (batches, queue) = bounded(pool.units().most());
+    let stopped = Arc::new(AtomicBool::new(false));
+    let queue = Queue { batches: queue, stopped: Arc::clone(&stopped) };
     thread::scope(|scope| {
-        let writer = scope.spawn(|| drain(queue, back, output));
-        let fronted = run_front(Sink::new(pool.clone(), codec, batches), front);
+        let writer = scope.spawn(move || drain(&queue, back, output));
+        let fronted = run_front(Sink::new(pool.clone(), codec, batches, stopped), front);
         let written = writer.join().unwrap_or(Err(DriverError::Codec));
         match (fronted, written) {
             (Ok(ControlFlow::Break(reason)), _) => Ok(ControlFlow::Break(reason)),
@@ -132,14 +136,29 @@ fn run_front<R, T, B>(
     Ok(flow)
 }
 
-/// The ordered writer. Dropping the queue on an error stops the front.
+/// What the front hands over, for the ordered writer. Dropped on an error, it stops the front, and until the front has
+/// stopped it takes the units that are still handed over out of the channel: the front may be waiting for one of them,
+/// and while it lives the channel keeps them.
+struct Queue<R> {
+    batches: Receiver<Passed<R>>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl<R> Drop for Queue<R> {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Release);
+        self.batches.iter().for_each(drop);
+    }
+}
+
+/// The ordered writer.
 fn drain<A: Assemble>(
-    queue: Receiver<Passed<A::Record>>,
+    queue: &Queue<A::Record>,
     mut back: A,
     output: &mut (dyn Write + Send),
 ) -> Result<Finished<A::Summary>, DriverError> {
     let mut blob = BlobWriter { output, blob: Hasher::default(), diff: Hasher::default() };
-    for passed in queue {
+    for passed in &queue.batches {
         match passed {
             Passed::Batch { records, pending } => {
                 let unit = pending.wait()?;

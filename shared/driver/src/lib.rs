@@ -11,6 +11,7 @@ mod error;
 
 mod pool;
 mod unit;
+mod units;
 
 mod layer;
 mod sink;

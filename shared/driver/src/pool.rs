@@ -3,13 +3,14 @@
 //! Peak memory is `threads + 2` units of 4 MiB in and a little more than 4 MiB out. A front that waits for a unit
 //! holds none, and every unit that is handed over is finished by a thread that waits for nobody: no deadlock.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::DriverError;
-use crate::unit::{Buffers, Codec, Encoder, Unit};
+use crate::unit::{Codec, Encoder, Unit};
+use crate::units::Units;
 
 /// Units beyond one a thread: one that a front fills, one that a writer drains.
 const SPARE_UNITS: usize = 2;
@@ -20,19 +21,6 @@ pub struct Pool {
     threads: usize,
     jobs: Sender<Job>,
     units: Arc<Units>,
-}
-
-/// The units that nobody uses, and how many there are in all.
-pub(crate) struct Units {
-    most: usize,
-    free: Mutex<Free>,
-    returned: Condvar,
-}
-
-#[derive(Default)]
-struct Free {
-    buffers: Vec<Buffers>,
-    made: usize,
 }
 
 struct Job {
@@ -58,8 +46,7 @@ impl Pool {
             let named = thread::Builder::new().name(format!("compress-{number}"));
             named.spawn(move || work(&queue)).expect("a process that cannot start a thread cannot go on");
         }
-        let units = Units { most: threads + SPARE_UNITS, free: Mutex::default(), returned: Condvar::new() };
-        Self { threads, jobs, units: Arc::new(units) }
+        Self { threads, jobs, units: Units::new(threads + SPARE_UNITS) }
     }
 
     /// How many threads compress.
@@ -68,23 +55,9 @@ impl Pool {
         self.threads
     }
 
-    /// How many units there are at most.
-    pub(crate) fn most_units(&self) -> usize {
-        self.units.most
-    }
-
-    /// Whether all units are back within `time`: threads may still work on those of a layer that was given up.
-    #[cfg(any(test, feature = "conformance"))]
-    pub(crate) fn is_whole_within(&self, time: std::time::Duration) -> bool {
-        let free = self.units.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let out = |free: &mut Free| free.buffers.len() < free.made;
-        let (free, _) = self.units.returned.wait_timeout_while(free, time, out).unwrap_or_else(PoisonError::into_inner);
-        free.buffers.len() == free.made
-    }
-
-    /// An empty unit, as soon as there is one. It returns to the pool when it is dropped.
-    pub(crate) fn take(&self) -> Unit {
-        Unit::new(self.units.take(), Arc::clone(&self.units))
+    /// The units.
+    pub(crate) const fn units(&self) -> &Arc<Units> {
+        &self.units
     }
 
     /// Hands `unit` to the threads.
@@ -93,28 +66,6 @@ impl Pool {
         let sent = self.jobs.send(Job { unit, codec, done });
         debug_assert!(sent.is_ok(), "the threads live as long as the pool");
         Pending(pending)
-    }
-}
-
-impl Units {
-    fn take(&self) -> Buffers {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(buffers) = free.buffers.pop() {
-                return buffers;
-            }
-            if free.made < self.most {
-                free.made += 1;
-                return Buffers::new();
-            }
-            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    pub(crate) fn give_back(&self, mut buffers: Buffers) {
-        buffers.clear();
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).buffers.push(buffers);
-        self.returned.notify_one();
     }
 }
 

@@ -1,11 +1,15 @@
 //! The sink: where a front writes bytes, chunks and records.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crossbeam_channel::Sender;
 
 use crate::DriverError;
 use crate::layer::Passed;
 use crate::pool::Pool;
 use crate::unit::{Codec, UNIT_BYTES, Unit};
+use crate::units::Share;
 
 /// Where a chunk goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +23,18 @@ pub enum Cut {
 /// Collects what a front writes into units and hands them to the pool. `R` is the driver's record.
 pub struct Sink<R> {
     pool: Pool,
+    share: Share,
     codec: Codec,
     batches: Sender<Passed<R>>,
+    /// Set by the back when it takes no more.
+    stopped: Arc<AtomicBool>,
     unit: Option<Unit>,
     records: Vec<R>,
 }
 
 impl<R> Sink<R> {
-    pub(crate) const fn new(pool: Pool, codec: Codec, batches: Sender<Passed<R>>) -> Self {
-        Self { pool, codec, batches, unit: None, records: Vec::new() }
+    pub(crate) fn new(pool: Pool, codec: Codec, batches: Sender<Passed<R>>, stopped: Arc<AtomicBool>) -> Self {
+        Self { share: pool.units().share(), pool, codec, batches, stopped, unit: None, records: Vec::new() }
     }
 
     /// Writes bytes that belong to no chunk: headers and padding. They go into the open member.
@@ -96,17 +103,25 @@ impl<R> Sink<R> {
         if self.unit.as_ref().is_some_and(|unit| unit.room() < len) {
             self.hand_over()?;
         }
-        Ok(self.unit.get_or_insert_with(|| self.pool.take()))
+        Ok(self.unit.get_or_insert_with(|| self.share.take()))
     }
 
     fn hand_over(&mut self) -> Result<(), DriverError> {
-        let unit = self.unit.take().unwrap_or_else(|| self.pool.take());
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(gone());
+        }
+        let unit = self.unit.take().unwrap_or_else(|| self.share.take());
         let pending = self.pool.compress(unit, self.codec);
         let records = std::mem::take(&mut self.records);
         self.pass(Passed::Batch { records, pending })
     }
 
     fn pass(&self, passed: Passed<R>) -> Result<(), DriverError> {
-        self.batches.send(passed).map_err(|_| DriverError::Output(std::io::ErrorKind::BrokenPipe.into()))
+        self.batches.send(passed).map_err(|_| gone())
     }
+}
+
+/// The back takes no more, and knows why.
+fn gone() -> DriverError {
+    DriverError::Output(std::io::ErrorKind::BrokenPipe.into())
 }

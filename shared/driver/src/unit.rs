@@ -6,7 +6,7 @@ use accel_image::Digest;
 use libdeflater::{CompressionLvl, Compressor};
 
 use crate::DriverError;
-use crate::pool::Units;
+use crate::units::Units;
 
 /// The input a unit holds at most, and so the longest chunk. Part of a format's version: where a unit is full, a
 /// member ends.
@@ -51,6 +51,7 @@ pub struct Chunk {
 pub struct Unit {
     buffers: Buffers,
     home: Arc<Units>,
+    holder: u64,
 }
 
 /// What a unit holds, kept by the pool between two uses.
@@ -79,13 +80,13 @@ impl Buffers {
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        self.home.give_back(std::mem::take(&mut self.buffers));
+        self.home.give_back(std::mem::take(&mut self.buffers), self.holder);
     }
 }
 
 impl Unit {
-    pub(crate) const fn new(buffers: Buffers, home: Arc<Units>) -> Self {
-        Self { buffers, home }
+    pub(crate) const fn new(buffers: Buffers, home: Arc<Units>, holder: u64) -> Self {
+        Self { buffers, home, holder }
     }
 
     /// The bytes that went in.
