@@ -179,7 +179,7 @@ async fn convert_and_tag(
             let reason = format!("the source is no container image, but `{media_type}`");
             Err(ConvertError::Unsupported(reason).into())
         }
-        Outcome::Superseded => Err(Moved.into()),
+        Outcome::Superseded { .. } => Err(Moved.into()),
         Outcome::Converted(_) | Outcome::AlreadyThere { .. } | Outcome::AlreadyAccelerated => Ok(outcome),
     }
 }

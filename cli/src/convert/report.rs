@@ -92,7 +92,7 @@ impl Report {
                 report.target_digest = Some(target_digest);
             }
             Outcome::AlreadyAccelerated => {}
-            Outcome::Superseded => report.outcome = "superseded",
+            Outcome::Superseded { .. } => report.outcome = "superseded",
             Outcome::NotAnImage(_) => report.outcome = "not an image",
         }
         report

@@ -40,7 +40,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
                 self.tagged(task, &job, confirm_tag(&job, source_digest).await?, done).await
             }
             Outcome::AlreadyAccelerated => Ok(already_accelerated(None)),
-            Outcome::Superseded => Ok(superseded()),
+            Outcome::Superseded { now } => Ok(superseded(now)),
             Outcome::NotAnImage(media_type) => {
                 tracing::info!(%media_type, "not a container image");
                 Ok(Ended::done(State::Completed, "not a container image", Sizes::default(), None))
@@ -56,7 +56,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
                 if let Some(digest) = now.filter(|_| ours && !job.overwrites()) {
                     self.follow(task, digest).await?;
                 }
-                Ok(superseded())
+                Ok(superseded(now))
             }
         }
     }
@@ -138,8 +138,9 @@ fn already_accelerated(target_digest: Option<Digest>) -> Ended {
     Ended::done(State::AlreadyAccelerated, "already accelerated", Sizes::default(), target_digest)
 }
 
-fn superseded() -> Ended {
-    Ended::done(State::Superseded, "superseded by a newer push", Sizes::default(), None)
+fn superseded(now: Option<Digest>) -> Ended {
+    let reason = if now.is_some() { "superseded by a newer push" } else { "the source tag is gone" };
+    Ended::done(State::Superseded, reason, Sizes::default(), None)
 }
 
 /// What an unresolved tag turned out to be.

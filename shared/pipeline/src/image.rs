@@ -86,7 +86,10 @@ pub enum Outcome {
     /// The source is a result of Accel's itself.
     AlreadyAccelerated,
     /// The source tag points elsewhere by now.
-    Superseded,
+    Superseded {
+        /// At what; `None` if it is gone.
+        now: Option<Digest>,
+    },
     /// No container image: its configuration has this media type.
     NotAnImage(String),
 }
@@ -190,8 +193,9 @@ async fn prepare(job: &Job) -> Result<Prepared, ConvertError> {
     }
     let key = job.digest.map_or_else(|| job.source_key.clone(), |digest| digest.to_string());
     let top = match job.source.get_manifest(&key).await {
-        Err(RegistryError::ManifestNotFound(_)) if tag::has_moved(job).await? => {
-            return Ok(Prepared::Nothing(Outcome::Superseded));
+        Err(error @ RegistryError::ManifestNotFound(_)) => {
+            let now = tag::moved(job).await?.ok_or(error)?;
+            return Ok(Prepared::Nothing(Outcome::Superseded { now }));
         }
         top => top?,
     };
@@ -203,8 +207,8 @@ async fn prepare(job: &Job) -> Result<Prepared, ConvertError> {
     {
         return Ok(Prepared::Nothing(Outcome::AlreadyThere { source_digest: top.digest, target_digest }));
     }
-    if tag::has_moved(job).await? {
-        return Ok(Prepared::Nothing(Outcome::Superseded));
+    if let Some(now) = tag::moved(job).await? {
+        return Ok(Prepared::Nothing(Outcome::Superseded { now }));
     }
     Ok(match fetch(&job.source, top, &job.output).await? {
         Fetched::Image(source) => Prepared::Image(source),

@@ -86,12 +86,13 @@ pub async fn confirm_tag(job: &Job, source_digest: Digest) -> Result<Tagged, Con
     Ok(stale(job, expected, there.is_some()).await?.unwrap_or(Tagged::Moved))
 }
 
-/// Whether the source tag points elsewhere than at the digest that the job names.
-pub(crate) async fn has_moved(job: &Job) -> Result<bool, ConvertError> {
-    match job.digest {
-        Some(digest) => Ok(stale(job, digest, false).await?.is_some()),
-        None => Ok(false),
-    }
+/// What the source tag points at by now, if that is not the digest that the job names: nothing, perhaps.
+pub(crate) async fn moved(job: &Job) -> Result<Option<Option<Digest>>, ConvertError> {
+    let Some(digest) = job.digest else { return Ok(None) };
+    Ok(stale(job, digest, false).await?.and_then(|tagged| match tagged {
+        Tagged::Superseded { now, .. } => Some(now),
+        Tagged::Moved => None,
+    }))
 }
 
 /// Whether the source tag points elsewhere than at `expected`. A source without a tag cannot move.
