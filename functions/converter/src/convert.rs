@@ -52,6 +52,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     async fn tagged(&self, task: &Task, job: &Job, tagged: Tagged, done: Ended) -> Result<Ended, RunError> {
         match tagged {
             Tagged::Moved => Ok(done),
+            Tagged::Replaced => Err(RunError::TargetBusy(task.target.to_string())),
             Tagged::Superseded { now, ours } => {
                 if let Some(digest) = now.filter(|_| ours && !job.overwrites()) {
                     self.follow(task, digest).await?;

@@ -20,6 +20,8 @@ pub enum Tagged {
         /// Whether the stale result stands under the target tag.
         ours: bool,
     },
+    /// The target tag had the result a moment ago and has something else now: look again from the beginning.
+    Replaced,
 }
 
 /// The digest under the target tag if it is the very result that `job` asks for.
@@ -59,8 +61,8 @@ fn not_ours(job: &Job) -> ConvertError {
 /// # Errors
 /// Those of the two registries. The tag may have moved if the answer to its PUT was lost for good.
 pub async fn move_tag(job: &Job, image: &ConvertedImage) -> Result<Tagged, ConvertError> {
-    if let Some(stale) = stale(job, image.source_digest, false).await? {
-        return Ok(stale);
+    if let Some(now) = elsewhere(job, image.source_digest).await? {
+        return Ok(Tagged::Superseded { now, ours: false });
     }
     if already_there(job, image.source_digest).await?.is_some() {
         return Ok(Tagged::Moved);
@@ -73,7 +75,7 @@ pub async fn move_tag(job: &Job, image: &ConvertedImage) -> Result<Tagged, Conve
     let top = &image.top;
     job.target.put_manifest(&job.target_key, &top.descriptor.media_type, top.bytes.clone()).await?;
     let expected = if job.overwrites() { top.descriptor.digest } else { image.source_digest };
-    Ok(stale(job, expected, true).await?.unwrap_or(Tagged::Moved))
+    settled(job, expected).await
 }
 
 /// Whether a target tag that has the result for `source_digest` should still have it.
@@ -81,25 +83,30 @@ pub async fn move_tag(job: &Job, image: &ConvertedImage) -> Result<Tagged, Conve
 /// # Errors
 /// Those of the two registries.
 pub async fn confirm_tag(job: &Job, source_digest: Digest) -> Result<Tagged, ConvertError> {
-    let there = already_there(job, source_digest).await?;
-    let expected = there.filter(|_| job.overwrites()).unwrap_or(source_digest);
-    Ok(stale(job, expected, there.is_some()).await?.unwrap_or(Tagged::Moved))
+    let Some(target_digest) = already_there(job, source_digest).await? else { return Ok(Tagged::Replaced) };
+    let expected = if job.overwrites() { target_digest } else { source_digest };
+    settled(job, expected).await
+}
+
+/// The target tag has our result: whether the source tag still points at `expected`.
+async fn settled(job: &Job, expected: Digest) -> Result<Tagged, ConvertError> {
+    let now = elsewhere(job, expected).await?;
+    Ok(now.map_or(Tagged::Moved, |now| Tagged::Superseded { now, ours: true }))
 }
 
 /// What the source tag points at by now, if that is not the digest that the job names: nothing, perhaps.
 pub(crate) async fn moved(job: &Job) -> Result<Option<Option<Digest>>, ConvertError> {
-    let Some(digest) = job.digest else { return Ok(None) };
-    Ok(stale(job, digest, false).await?.and_then(|tagged| match tagged {
-        Tagged::Superseded { now, .. } => Some(now),
-        Tagged::Moved => None,
-    }))
+    match job.digest {
+        Some(digest) => elsewhere(job, digest).await,
+        None => Ok(None),
+    }
 }
 
-/// Whether the source tag points elsewhere than at `expected`. A source without a tag cannot move.
-async fn stale(job: &Job, expected: Digest, ours: bool) -> Result<Option<Tagged>, ConvertError> {
+/// What the source tag points at, if not at `expected`. A source without a tag cannot move.
+async fn elsewhere(job: &Job, expected: Digest) -> Result<Option<Option<Digest>>, ConvertError> {
     if job.source_key.parse::<Digest>().is_ok() {
         return Ok(None);
     }
     let now = job.source.head_manifest(&job.source_key).await?.map(|descriptor| descriptor.digest);
-    Ok((now != Some(expected)).then_some(Tagged::Superseded { now, ours }))
+    Ok(Some(now).filter(|now| *now != Some(expected)))
 }
