@@ -90,17 +90,31 @@ impl ConvertError {
             Self::Layer { source, .. } => source.class(),
             Self::Records(error) => error.class(),
             Self::BlobsLost { .. } => ErrorClass::BACKOFF,
-            Self::Stopped(StopReason::Deadline | StopReason::Shutdown | StopReason::LayerFailed) => {
-                ErrorClass::Interrupted
-            }
+            // Where somebody else has the task, nothing is recorded; where only the target was lost, it goes on later.
+            Self::Stopped(
+                StopReason::Deadline | StopReason::Shutdown | StopReason::LayerFailed | StopReason::LeaseLost,
+            ) => ErrorClass::Interrupted,
             Self::Damaged { .. }
             | Self::Mismatch { .. }
             | Self::WrongTwice(_)
             | Self::Config { .. }
             | Self::Unsupported(_)
             | Self::NotOurs { .. }
-            | Self::Stopped(StopReason::Cancelled | StopReason::LeaseLost)
+            | Self::Stopped(StopReason::Cancelled)
             | Self::Panicked(_) => ErrorClass::Permanent,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_stop_but_a_cancellation_ends_a_task() {
+        for reason in [StopReason::Deadline, StopReason::Shutdown, StopReason::LayerFailed, StopReason::LeaseLost] {
+            assert_eq!(ConvertError::Stopped(reason).class(), ErrorClass::Interrupted, "{reason}");
+        }
+        assert_eq!(ConvertError::Stopped(StopReason::Cancelled).class(), ErrorClass::Permanent);
     }
 }
