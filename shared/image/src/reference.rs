@@ -1,4 +1,6 @@
-//! Image references: host, repository, tag, digest. The grammar is the distribution project's, as oci-spec reads it.
+//! Image references: host, repository, tag, digest.
+
+mod grammar;
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Digest;
+
+pub use grammar::is_tag;
 
 /// A reference to an image: `host[:port]/repository[:tag][@digest]`.
 ///
@@ -123,13 +127,6 @@ impl Reference {
     }
 }
 
-/// Whether `text` is a tag. Spec: OCI distribution, "Pulling manifests".
-#[must_use]
-pub fn is_tag(text: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    text.len() <= 128 && text.starts_with(word) && text.chars().all(|c| word(c) || c == '.' || c == '-')
-}
-
 impl FromStr for Reference {
     type Err = ReferenceError;
 
@@ -137,20 +134,10 @@ impl FromStr for Reference {
         if text.len() > 1024 {
             return Err(ReferenceError::new(text, "it is longer than 1024 bytes"));
         }
-        let parsed = oci_spec::distribution::Reference::try_from(text).map_err(|e| ReferenceError::new(text, e))?;
-        let digest = parsed.digest().map(str::parse).transpose().map_err(|e| ReferenceError::new(text, e))?;
-        if parsed.tag().is_some_and(|tag| !is_tag(tag)) {
-            return Err(ReferenceError::new(text, "its tag does not follow the grammar"));
-        }
-        let tag = parsed.tag().filter(|_| digest.is_none() || names_tag(text)).map(str::to_owned);
-        Ok(Self { host: parsed.registry().to_owned(), repository: parsed.repository().to_owned(), tag, digest })
+        let grammar::Parts { host, repository, tag, digest } =
+            grammar::parse(text).map_err(|reason| ReferenceError::new(text, reason))?;
+        Ok(Self { host, repository, tag, digest })
     }
-}
-
-/// Whether the part before the digest ends in a tag: the parser fills in `latest` either way.
-fn names_tag(text: &str) -> bool {
-    let before = text.split('@').next().unwrap_or(text);
-    before.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
 impl fmt::Display for Reference {
