@@ -7,8 +7,10 @@ use std::io::IsTerminal as _;
 
 use accel_domain::config::{LogFormat, LogLevel};
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// A second subscriber.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +33,22 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // The names of all our crates and programs begin so.
-    let filter = EnvFilter::new(format!("warn,accel={}", level.name()));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("accel", level_filter(level));
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let registry = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => Box::new(builder.with_ansi(colours).with_target(false).finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_span_list(false).finish()),
+        LogFormat::Text => Box::new(registry.with(lines.with_ansi(colours).with_target(false))),
+        LogFormat::Json => Box::new(registry.with(lines.json().flatten_event(true).with_span_list(false))),
+    }
+}
+
+const fn level_filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     }
 }
 
