@@ -176,7 +176,7 @@ fn check_same_everywhere(driver: &dyn Driver, layer: &[u8], converted: &Converte
         let again = driver.convert(&pool, &mut source, &mut output);
         assert_eq!(again.as_ref().ok(), Some(converted), "{threads} threads, reads of {steps:?}: {again:?}");
         assert!(output.blob == blob, "{threads} threads, reads of {steps:?}: other bytes");
-        assert!(pool.units().are_whole_within(PATIENCE), "units that did not come back");
+        assert!(pool.is_whole_within(PATIENCE), "units that did not come back");
     }
 }
 
@@ -189,12 +189,12 @@ fn check_failures(driver: &dyn Driver, pool: &Pool, layer: &[u8], converted: &Co
             other => panic!("an output that takes {taken} bytes: {other:?}"),
         };
         assert_eq!(kind, io::ErrorKind::ConnectionReset, "the output's own error, not the channel's");
-        assert!(pool.units().are_whole_within(PATIENCE), "units that did not come back after {taken} bytes");
+        assert!(pool.is_whole_within(PATIENCE), "units that did not come back after {taken} bytes");
     }
     let cut = driver.convert(pool, &mut Downloads::of(&layer[..layer.len() / 2]), &mut Kept::default());
     let short = cut.as_ref().is_ok_and(|cut| cut.source.source_bytes != converted.source.source_bytes);
     assert!(short || matches!(cut, Err(DriverError::Source(_))), "half a layer: {cut:?}");
-    assert!(pool.units().are_whole_within(PATIENCE), "units that did not come back after half a layer");
+    assert!(pool.is_whole_within(PATIENCE), "units that did not come back after half a layer");
     let again = convert(driver, pool, layer).expect("the pool goes on");
     assert!(again.0 == *converted && again.1 == blob, "other bytes after failures");
 }

@@ -108,7 +108,7 @@ pub fn write_layer<A: Assemble, T, B>(
     front: impl FnOnce(&mut Sink<A::Record>) -> Result<ControlFlow<B, T>, DriverError>,
 ) -> Result<Written<T, A::Summary, B>, DriverError> {
     // As long as there can be units: the pool alone limits how far the front runs ahead.
-    let (batches, queue) = bounded(pool.units().most());
+    let (batches, queue) = bounded(pool.inputs().most());
     let stopped = Arc::new(AtomicBool::new(false));
     let queue = Queue { batches: queue, stopped: Arc::clone(&stopped) };
     thread::scope(|scope| {

@@ -10,8 +10,8 @@ mod contract;
 mod error;
 
 mod pool;
+mod stock;
 mod unit;
-mod units;
 
 mod layer;
 mod sink;

@@ -1,7 +1,8 @@
-//! The process-wide pool: compression threads, and the units they work on.
+//! The process-wide pool: compression threads, and the buffers of the units they work on.
 //!
-//! Peak memory is `threads + 2` units of 4 MiB in and a little more than 4 MiB out. A front that waits for a unit
-//! holds none, and every unit that is handed over is finished by a thread that waits for nobody: no deadlock.
+//! Peak memory is `threads + 2` inputs of 4 MiB and `threads + 1` outputs of a little more. A front takes an output
+//! when it hands a unit over, in the order of the layer, and every unit that is handed over is finished by a thread
+//! that waits for nobody: no deadlock.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,18 +10,21 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::DriverError;
-use crate::unit::{Codec, Encoder, Unit};
-use crate::units::Units;
+use crate::stock::Stock;
+use crate::unit::{Codec, Compressed, Encoder, Input, Unit};
 
-/// Units beyond one a thread: one that a front fills, one that a writer drains.
-const SPARE_UNITS: usize = 2;
+/// Inputs beyond one a thread: one that a front fills, one that a writer drains.
+const SPARE_INPUTS: usize = 2;
+/// Outputs beyond one a thread: one that a writer drains.
+const SPARE_OUTPUTS: usize = 1;
 
-/// Compression threads and their units, shared by all layers of all images. Cheap to clone.
+/// Compression threads and their buffers, shared by all layers of all images. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
     threads: usize,
     jobs: Sender<Job>,
-    units: Arc<Units>,
+    inputs: Arc<Stock<Input>>,
+    outputs: Arc<Stock<Compressed>>,
 }
 
 struct Job {
@@ -40,13 +44,14 @@ impl Pool {
     #[must_use]
     pub fn new(threads: usize) -> Self {
         let threads = threads.max(1);
-        let (jobs, queue) = unbounded::<Job>(); // bounded by the number of units
+        let (jobs, queue) = unbounded::<Job>(); // bounded by the number of outputs
         for number in 0..threads {
             let queue = queue.clone();
             let named = thread::Builder::new().name(format!("compress-{number}"));
             named.spawn(move || work(&queue)).expect("a process that cannot start a thread cannot go on");
         }
-        Self { threads, jobs, units: Units::new(threads + SPARE_UNITS) }
+        let (inputs, outputs) = (Stock::new(threads + SPARE_INPUTS), Stock::new(threads + SPARE_OUTPUTS));
+        Self { threads, jobs, inputs, outputs }
     }
 
     /// How many threads compress.
@@ -55,9 +60,20 @@ impl Pool {
         self.threads
     }
 
-    /// The units.
-    pub(crate) const fn units(&self) -> &Arc<Units> {
-        &self.units
+    /// What units are filled in.
+    pub(crate) const fn inputs(&self) -> &Arc<Stock<Input>> {
+        &self.inputs
+    }
+
+    /// What units are compressed into.
+    pub(crate) const fn outputs(&self) -> &Arc<Stock<Compressed>> {
+        &self.outputs
+    }
+
+    /// Whether all buffers are back within `time`.
+    #[cfg(any(test, feature = "conformance"))]
+    pub(crate) fn is_whole_within(&self, time: std::time::Duration) -> bool {
+        self.inputs.is_whole_within(time) && self.outputs.is_whole_within(time)
     }
 
     /// Hands `unit` to the threads.

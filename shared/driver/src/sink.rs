@@ -8,8 +8,8 @@ use crossbeam_channel::Sender;
 use crate::DriverError;
 use crate::layer::Passed;
 use crate::pool::Pool;
-use crate::unit::{Codec, UNIT_BYTES, Unit};
-use crate::units::Share;
+use crate::stock::{Lent, Share};
+use crate::unit::{Codec, Compressed, Input, UNIT_BYTES, Unit};
 
 /// Where a chunk goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,18 +23,20 @@ pub enum Cut {
 /// Collects what a front writes into units and hands them to the pool. `R` is the driver's record.
 pub struct Sink<R> {
     pool: Pool,
-    share: Share,
+    inputs: Share<Input>,
+    outputs: Share<Compressed>,
     codec: Codec,
     batches: Sender<Passed<R>>,
     /// Set by the back when it takes no more.
     stopped: Arc<AtomicBool>,
-    unit: Option<Unit>,
+    open: Option<Lent<Input>>,
     records: Vec<R>,
 }
 
 impl<R> Sink<R> {
     pub(crate) fn new(pool: Pool, codec: Codec, batches: Sender<Passed<R>>, stopped: Arc<AtomicBool>) -> Self {
-        Self { share: pool.units().share(), pool, codec, batches, stopped, unit: None, records: Vec::new() }
+        let (inputs, outputs) = (pool.inputs().share(), pool.outputs().share());
+        Self { pool, inputs, outputs, codec, batches, stopped, open: None, records: Vec::new() }
     }
 
     /// Writes bytes that belong to no chunk: headers and padding. They go into the open member.
@@ -76,13 +78,13 @@ impl<R> Sink<R> {
     /// How many bytes the open member has so far.
     #[must_use]
     pub fn member_bytes(&self) -> usize {
-        self.unit.as_ref().and_then(Unit::member_bytes).unwrap_or(0)
+        self.open.as_ref().and_then(|unit| unit.member_bytes()).unwrap_or(0)
     }
 
     /// The bytes of the chunk just written: for digests that span chunks.
     #[must_use]
     pub fn last_chunk(&self) -> &[u8] {
-        self.unit.as_ref().map_or(&[], Unit::last_chunk)
+        self.open.as_ref().map_or(&[], |unit| unit.last_chunk())
     }
 
     /// Adds a record. The back gets it together with the unit of the chunk just written.
@@ -92,26 +94,26 @@ impl<R> Sink<R> {
 
     /// Hands over what is left and says that this was all.
     pub(crate) fn finish(mut self) -> Result<(), DriverError> {
-        if self.unit.is_some() || !self.records.is_empty() {
+        if self.open.is_some() || !self.records.is_empty() {
             self.hand_over()?;
         }
         self.pass(Passed::End)
     }
 
     /// The open unit if it has room for `len` bytes more, a new one otherwise.
-    fn unit_with_room(&mut self, len: usize) -> Result<&mut Unit, DriverError> {
-        if self.unit.as_ref().is_some_and(|unit| unit.room() < len) {
+    fn unit_with_room(&mut self, len: usize) -> Result<&mut Input, DriverError> {
+        if self.open.as_ref().is_some_and(|unit| unit.room() < len) {
             self.hand_over()?;
         }
-        Ok(self.unit.get_or_insert_with(|| self.share.take()))
+        Ok(self.open.get_or_insert_with(|| self.inputs.take()))
     }
 
     fn hand_over(&mut self) -> Result<(), DriverError> {
         if self.stopped.load(Ordering::Acquire) {
             return Err(gone());
         }
-        let unit = self.unit.take().unwrap_or_else(|| self.share.take());
-        let pending = self.pool.compress(unit, self.codec);
+        let input = self.open.take().unwrap_or_else(|| self.inputs.take());
+        let pending = self.pool.compress(Unit::new(input, self.outputs.take()), self.codec);
         let records = std::mem::take(&mut self.records);
         self.pass(Passed::Batch { records, pending })
     }

@@ -1,12 +1,10 @@
 //! A unit: up to 4 MiB of input, cut into members, compressed as one job.
 
-use std::sync::Arc;
-
 use accel_image::Digest;
 use libdeflater::{CompressionLvl, Compressor};
 
 use crate::DriverError;
-use crate::units::Units;
+use crate::stock::{Lent, Reuse};
 
 /// The input a unit holds at most, and so the longest chunk. Part of a format's version: where a unit is full, a
 /// member ends.
@@ -47,89 +45,68 @@ pub struct Chunk {
     pub digest: Digest,
 }
 
-/// Input, members and chunks; once compressed, output and digests too. Returns to its pool when dropped.
-pub struct Unit {
-    buffers: Buffers,
-    home: Arc<Units>,
-    holder: u64,
-}
-
-/// What a unit holds, kept by the pool between two uses.
+/// The input of a unit: bytes, and where members and chunks begin. Filled by a front.
 #[derive(Default)]
-pub(crate) struct Buffers {
-    input: Vec<u8>,
+pub(crate) struct Input {
+    bytes: Vec<u8>,
     members: Vec<Member>,
     chunks: Vec<Chunk>,
-    output: Vec<u8>,
-    output_len: usize,
 }
 
-impl Buffers {
-    pub(crate) fn new() -> Self {
-        // Zeroed by the allocator: only the pages that compressed bytes come to are ever touched.
-        Self { input: Vec::with_capacity(UNIT_BYTES), output: vec![0; OUTPUT_BYTES], ..Self::default() }
+/// The output of a unit: `len` bytes of the buffer.
+#[derive(Default)]
+pub(crate) struct Compressed {
+    buffer: Vec<u8>,
+    len: usize,
+}
+
+/// Input, members and chunks; once compressed, output and digests too. Its buffers return to the pool when it is
+/// dropped.
+pub struct Unit {
+    input: Lent<Input>,
+    output: Lent<Compressed>,
+}
+
+impl Reuse for Input {
+    fn make() -> Self {
+        Self { bytes: Vec::with_capacity(UNIT_BYTES), ..Self::default() }
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.input.clear();
+    fn clear(&mut self) {
+        self.bytes.clear();
         self.members.clear();
         self.chunks.clear();
-        self.output_len = 0;
     }
 }
 
-impl Drop for Unit {
-    fn drop(&mut self) {
-        self.home.give_back(std::mem::take(&mut self.buffers), self.holder);
+impl Reuse for Compressed {
+    fn make() -> Self {
+        // Zeroed by the allocator: only the pages that compressed bytes come to are ever touched.
+        Self { buffer: vec![0; OUTPUT_BYTES], len: 0 }
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
     }
 }
 
-impl Unit {
-    pub(crate) const fn new(buffers: Buffers, home: Arc<Units>, holder: u64) -> Self {
-        Self { buffers, home, holder }
-    }
-
-    /// The bytes that went in.
-    #[must_use]
-    pub fn input(&self) -> &[u8] {
-        &self.buffers.input
-    }
-
-    /// The compressed bytes.
-    #[must_use]
-    pub fn output(&self) -> &[u8] {
-        &self.buffers.output[..self.buffers.output_len]
-    }
-
-    /// The chunks, in order.
-    #[must_use]
-    pub fn chunks(&self) -> &[Chunk] {
-        &self.buffers.chunks
-    }
-
-    /// The member that holds `chunk`.
-    #[must_use]
-    pub fn member_of(&self, chunk: &Chunk) -> Member {
-        self.buffers.members[chunk.member]
-    }
-
+impl Input {
     /// How many more bytes fit in.
     pub(crate) fn room(&self) -> usize {
-        UNIT_BYTES - self.buffers.input.len()
+        UNIT_BYTES - self.bytes.len()
     }
 
     /// How many bytes the open member has; `None` before the first.
     pub(crate) fn member_bytes(&self) -> Option<usize> {
-        self.buffers.members.last().map(|member| self.buffers.input.len() - member.input)
+        self.members.last().map(|member| self.bytes.len() - member.input)
     }
 
     pub(crate) fn begin_member(&mut self) {
-        let input = self.buffers.input.len();
-        self.buffers.members.push(Member { input, output: 0 });
+        self.members.push(Member { input: self.bytes.len(), output: 0 });
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.buffers.input.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Appends a chunk to the open member; `fill` puts its bytes into place.
@@ -138,41 +115,73 @@ impl Unit {
         len: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<(), DriverError>,
     ) -> Result<usize, DriverError> {
-        let Buffers { input, members, chunks, .. } = &mut self.buffers;
-        let start = input.len();
-        input.resize(start + len, 0);
-        fill(&mut input[start..])?;
-        chunks.push(Chunk { member: members.len() - 1, input: start, len, digest: Digest::from_bytes([0; 32]) });
-        Ok(chunks.len() - 1)
+        let start = self.bytes.len();
+        self.bytes.resize(start + len, 0);
+        fill(&mut self.bytes[start..])?;
+        let (member, digest) = (self.members.len() - 1, Digest::from_bytes([0; 32]));
+        self.chunks.push(Chunk { member, input: start, len, digest });
+        Ok(self.chunks.len() - 1)
     }
 
     /// The bytes of the latest chunk.
     pub(crate) fn last_chunk(&self) -> &[u8] {
-        self.buffers.chunks.last().map_or(&[], |chunk| &self.buffers.input[chunk.input..chunk.input + chunk.len])
+        self.chunks.last().map_or(&[], |chunk| &self.bytes[chunk.input..chunk.input + chunk.len])
+    }
+}
+
+impl Unit {
+    pub(crate) const fn new(input: Lent<Input>, output: Lent<Compressed>) -> Self {
+        Self { input, output }
+    }
+
+    /// The bytes that went in.
+    #[must_use]
+    pub fn input(&self) -> &[u8] {
+        &self.input.bytes
+    }
+
+    /// The compressed bytes.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.output.buffer[..self.output.len]
+    }
+
+    /// The chunks, in order.
+    #[must_use]
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.input.chunks
+    }
+
+    /// The member that holds `chunk`.
+    #[must_use]
+    pub fn member_of(&self, chunk: &Chunk) -> Member {
+        self.input.members[chunk.member]
     }
 
     /// Hashes the chunks and compresses the members.
     pub(crate) fn compress(&mut self, encoder: &mut Encoder) -> Result<(), DriverError> {
-        self.buffers.compress(encoder)
+        let Input { bytes, members, chunks } = &mut *self.input;
+        for chunk in chunks {
+            chunk.digest = Digest::of(&bytes[chunk.input..chunk.input + chunk.len]);
+        }
+        for at in 0..members.len() {
+            let end = members.get(at + 1).map_or(bytes.len(), |next| next.input);
+            members[at].output = self.output.len;
+            self.output.append(&bytes[members[at].input..end], encoder)?;
+        }
+        Ok(())
     }
 }
 
-impl Buffers {
-    fn compress(&mut self, encoder: &mut Encoder) -> Result<(), DriverError> {
-        for chunk in &mut self.chunks {
-            chunk.digest = Digest::of(&self.input[chunk.input..chunk.input + chunk.len]);
+impl Compressed {
+    /// Compresses `member` behind what is there.
+    fn append(&mut self, member: &[u8], encoder: &mut Encoder) -> Result<(), DriverError> {
+        // The buffer keeps its length between units, so that it is zeroed once and not for every member.
+        let needed = self.len + encoder.bound(member.len());
+        if self.buffer.len() < needed {
+            self.buffer.resize(needed, 0);
         }
-        for at in 0..self.members.len() {
-            let end = self.members.get(at + 1).map_or(self.input.len(), |next| next.input);
-            self.members[at].output = self.output_len;
-            let input = &self.input[self.members[at].input..end];
-            // The buffer keeps its length between units, so that it is zeroed once and not for every member.
-            let needed = self.output_len + encoder.bound(input.len());
-            if self.output.len() < needed {
-                self.output.resize(needed, 0);
-            }
-            self.output_len += encoder.encode(input, &mut self.output[self.output_len..])?;
-        }
+        self.len += encoder.encode(member, &mut self.buffer[self.len..])?;
         Ok(())
     }
 }

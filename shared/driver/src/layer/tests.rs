@@ -90,7 +90,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 fn is_whole(pool: &Pool) -> bool {
-    pool.units().are_whole_within(Duration::from_secs(60))
+    pool.is_whole_within(Duration::from_secs(60))
 }
 
 #[test]
