@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The size of one PATCH.
 pub(crate) const BODY_BYTES: usize = 4 << 20;
-/// Bodies for each open layer: one that fills, one that is sent.
-const BODIES_PER_LAYER: usize = 2;
+/// Bodies beyond one that fills for each open layer: whatever is sent comes back, so that all go on.
+const SPARE_BODIES: usize = 1;
 
 /// The bodies of a process. Cheap to clone.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub(crate) type InUse = OwnedSemaphorePermit;
 
 impl BodyPool {
     pub(crate) fn new(open_layers: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(open_layers * BODIES_PER_LAYER)), spare: Arc::default() }
+        Self { permits: Arc::new(Semaphore::new(open_layers + SPARE_BODIES)), spare: Arc::default() }
     }
 
     /// An empty body, as soon as there is one.

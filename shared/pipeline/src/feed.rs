@@ -4,8 +4,9 @@ use accel_image::Descriptor;
 use accel_registry::{End, RegistryError};
 use accel_stream::bridge::BodySender;
 
-/// Pieces of a download that wait to be read; a piece is what came from the network at once.
-pub(crate) const DEPTH: usize = 4;
+/// Pieces of a download that wait to be read. A piece is what came from the network at once: up to half a MiB, which is
+/// enough to read on while the next one comes.
+pub(crate) const DEPTH: usize = 1;
 
 /// Downloads `blob` from byte `from` on, to its end or until the other side has read enough. `seen` is told the size
 /// of each piece.
