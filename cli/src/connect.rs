@@ -65,7 +65,7 @@ impl ConnectArgs {
             named: self
                 .username
                 .as_ref()
-                .map(|name| password().map(|password| Login::new(name, password)))
+                .map(|name| password().map(|password| Login::password(name, password)))
                 .transpose()?,
             configured: config.clone().map(|config| ConfiguredLogins::new(config, secrets)),
             docker: DockerLogins::from_environment(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use accel_domain::ErrorClass;
 use accel_domain::config::{Config, LayerLimits};
-use accel_registry::{CredentialError, Credentials, HostSettings, Login, LoginFuture, Registries, Secret};
+use accel_registry::{CredentialError, Credentials, HostSettings, Login, LoginFuture, Registries};
 use accel_runtime::{RegistryLogins, Secrets};
 use accel_stream::Limits;
 use anyhow::Context as _;
@@ -17,8 +17,7 @@ pub(crate) async fn settings(config: &Config, host: &str, secrets: &Secrets) -> 
     });
     let proxy = match &entry.proxy {
         Some(reference) => {
-            let url = secrets.current(reference).await.with_context(|| format!("registry {host}: its proxy"))?;
-            Some(Secret::new(url.expose()))
+            Some(secrets.current(reference).await.with_context(|| format!("registry {host}: its proxy"))?)
         }
         None => None,
     };
@@ -77,7 +76,7 @@ impl Credentials for ConfiguredLogins {
                     ErrorClass::Transient(_) | ErrorClass::Interrupted => CredentialError::Unavailable(text),
                 }
             })?;
-            Ok(found.map(|login| Login::new(login.username, login.password.expose())))
+            Ok(found.map(|login| Login::Password { username: login.username, password: login.password }))
         })
     }
 }

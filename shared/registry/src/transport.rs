@@ -144,7 +144,7 @@ impl Host {
 /// Keep-alive, HTTP/2 where TLS agrees on it; no redirects, no decompression, no proxies and no secrets from the
 /// environment. There is no time-out on the whole of a request.
 fn client(settings: &HostSettings, policy: &Policy) -> Result<Client, String> {
-    let proxy = settings.proxy.as_ref().map(|url| proxy(url.reveal())).transpose()?;
+    let proxy = settings.proxy.as_ref().map(|url| proxy(url.expose())).transpose()?;
     let proxy_name = proxy.as_ref().map(|(_, name)| name.clone());
     let mut builder = Client::builder()
         .user_agent(USER_AGENT)

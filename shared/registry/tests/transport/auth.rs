@@ -17,7 +17,7 @@ use crate::main_path::{pattern, read_all, send};
 const PASSWORD: &str = "hunter2-hunter2";
 
 fn login_for(host: &str) -> Arc<dyn Credentials> {
-    Arc::new(StaticCredentials::new([(host.to_owned(), Login::new("robot$team", PASSWORD))]))
+    Arc::new(StaticCredentials::new([(host.to_owned(), Login::password("robot$team", PASSWORD))]))
 }
 
 fn basic() -> String {
