@@ -11,6 +11,7 @@ use accel_runtime::Secrets;
 use accel_stream::Limits;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use futures::future::BoxFuture;
 
 use crate::docker::DockerLogins;
 use crate::exit::WrongUsage;
@@ -154,6 +155,13 @@ impl Credentials for Logins {
             }
             self.docker.login(host, repository).await
         })
+    }
+
+    fn renew<'a>(&'a self, host: &'a str, repository: &'a str) -> BoxFuture<'a, bool> {
+        match &self.configured {
+            Some(configured) if self.named.is_none() => configured.renew(host, repository),
+            _ => Box::pin(std::future::ready(false)), // docker's logins are read whenever one is needed
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use accel_registry::{CredentialError, Credentials, HostSettings, Login, LoginFut
 use accel_runtime::{RegistryLogins, Secrets};
 use accel_stream::Limits;
 use anyhow::Context as _;
+use futures::future::BoxFuture;
 
 /// What the configuration says of `host`, which is configured.
 pub(crate) async fn settings(config: &Config, host: &str, secrets: &Secrets) -> anyhow::Result<HostSettings> {
@@ -78,5 +79,44 @@ impl Credentials for ConfiguredLogins {
             })?;
             Ok(found.map(|login| Login::Password { username: login.username, password: login.password }))
         })
+    }
+
+    fn renew<'a>(&'a self, host: &'a str, repository: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            self.0.renew(host, repository).await.unwrap_or_else(|error| {
+                tracing::warn!(
+                    registry.host = host,
+                    error = &error as &dyn std::error::Error,
+                    "a refused login cannot be read anew"
+                );
+                false
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_that_is_refused_is_read_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("password");
+        std::fs::write(&file, "old").unwrap();
+        let text = format!("registries: {{ h.example: {{ username: u, password: '${{file:{}}}' }} }}", file.display());
+        let config = Arc::new(accel_domain::config::parse(&text, "test").unwrap());
+        let logins = ConfiguredLogins::new(config, Arc::new(Secrets::default()));
+        let password = async || match logins.login("h.example", "p/r").await.unwrap() {
+            Some(Login::Password { password, .. }) => password.expose().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(password().await, "old");
+        std::fs::write(&file, "new").unwrap();
+        assert_eq!(password().await, "old", "it is believed until it is refused");
+        assert!(logins.renew("h.example", "p/r").await);
+        assert_eq!(password().await, "new");
+        std::fs::remove_file(&file).unwrap();
+        assert!(!logins.renew("other.example", "p/r").await);
     }
 }

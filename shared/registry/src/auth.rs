@@ -193,6 +193,11 @@ impl Auth {
         found.map_err(|source| login_error(host, action, source))
     }
 
+    /// Whether the login, which was refused, may be another one now.
+    pub(crate) async fn has_another_login(&self, host: &Host, action: &Action) -> bool {
+        self.credentials.renew(&host.name, &action.repository).await
+    }
+
     fn keep(&self, grant: Grant) {
         let mut state = self.state();
         state.grants.retain(|old| Instant::now() < old.expires && !grant.covers(&old.scopes));

@@ -46,6 +46,12 @@ pub type LoginFuture<'a> = BoxFuture<'a, Result<Option<Login>, CredentialError>>
 pub trait Credentials: Send + Sync {
     /// The login for `repository` at `host` (as its settings name it), or `None` to go without.
     fn login<'a>(&'a self, host: &'a str, repository: &'a str) -> LoginFuture<'a>;
+
+    /// Looks anew where the login comes from, because `host` has refused it. Whether asking again makes sense: there
+    /// may be another one now.
+    fn renew<'a>(&'a self, _host: &'a str, _repository: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
 }
 
 /// Everything is asked for without a login.

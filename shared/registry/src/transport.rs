@@ -81,8 +81,18 @@ impl Host {
         }
     }
 
-    /// Sends once, authenticated: a 401 is answered once with something fresh.
+    /// Sends once, authenticated; once more if the login is refused and there is another one now.
     pub(crate) async fn send(&self, request: &Request) -> Result<Answer, RegistryError> {
+        match self.send_authenticated(request).await {
+            Err(error) if error.is_unauthorized() && self.auth.has_another_login(self, &request.action).await => {
+                self.send_authenticated(request).await
+            }
+            done => done,
+        }
+    }
+
+    /// Sends once, authenticated: a 401 is answered once with something fresh.
+    async fn send_authenticated(&self, request: &Request) -> Result<Answer, RegistryError> {
         let used = self.auth.header(self, &request.action, &request.scopes).await?;
         let sent = Instant::now();
         let answer = self.exchange(request, used.as_ref()).await?;
