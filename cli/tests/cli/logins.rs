@@ -37,6 +37,7 @@ async fn without_a_login_the_registry_refuses() {
     let machine = guarded().await;
     let ran = machine.run(&machine.convert_args(&[&machine.image("1")])).await;
     assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("hint: `docker login HOST`"), "{ran:?}");
     let args = machine.image("1");
     let args = machine.convert_args(&[&args, "--username", "robot$accel", "--password-stdin"]);
     let ran = machine.run_with_input(&args, "wrong-s3cret\n").await;
