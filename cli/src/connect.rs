@@ -11,6 +11,7 @@ use accel_runtime::Secrets;
 use accel_stream::Limits;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use futures::future::BoxFuture;
 
 use crate::docker::DockerLogins;
 use crate::exit::WrongUsage;
@@ -65,7 +66,7 @@ impl ConnectArgs {
             named: self
                 .username
                 .as_ref()
-                .map(|name| password().map(|password| Login::new(name, password)))
+                .map(|name| password().map(|password| Login::password(name, password)))
                 .transpose()?,
             configured: config.clone().map(|config| ConfiguredLogins::new(config, secrets)),
             docker: DockerLogins::from_environment(),
@@ -154,6 +155,13 @@ impl Credentials for Logins {
             }
             self.docker.login(host, repository).await
         })
+    }
+
+    fn renew<'a>(&'a self, host: &'a str, repository: &'a str) -> BoxFuture<'a, bool> {
+        match &self.configured {
+            Some(configured) if self.named.is_none() => configured.renew(host, repository),
+            _ => Box::pin(std::future::ready(false)), // docker's logins are read whenever one is needed
+        }
     }
 }
 

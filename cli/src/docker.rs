@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use accel_domain::Secret;
 use accel_registry::{CredentialError, Credentials, Login, LoginFuture};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,11 +30,20 @@ struct DockerConfig {
     cred_helpers: BTreeMap<String, String>,
 }
 
+/// One of three, in this order: what docker itself would show.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Auth {
+    /// A token for the registry itself.
+    registrytoken: String,
+    /// A token to be exchanged. `auth` then holds a name only.
+    identitytoken: String,
+    /// `user:password` in base64.
     auth: String,
 }
+
+/// The name that a credential helper gives with an identity token.
+const TOKEN_USER: &str = "<token>";
 
 impl std::fmt::Debug for Auth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -47,6 +57,15 @@ impl std::fmt::Debug for Auth {
 struct Answer {
     username: String,
     secret: String,
+}
+
+impl Answer {
+    fn login(self) -> Login {
+        match self.username.as_str() {
+            TOKEN_USER => Login::Identity(Secret::new(self.secret)),
+            _ => Login::password(self.username, self.secret),
+        }
+    }
 }
 
 impl DockerLogins {
@@ -75,7 +94,21 @@ impl DockerLogins {
         }
         let exact = config.auths.get(key);
         let auth = exact.or_else(|| config.auths.iter().find(|(key, _)| host_of(key) == host).map(|(_, auth)| auth));
-        auth.filter(|auth| !auth.auth.is_empty()).map(|auth| decode(&auth.auth, key)).transpose()
+        auth.map_or(Ok(None), |auth| auth.login(key))
+    }
+}
+
+impl Auth {
+    fn login(&self, key: &str) -> Result<Option<Login>, CredentialError> {
+        Ok(if !self.registrytoken.is_empty() {
+            Some(Login::Token(Secret::new(&self.registrytoken)))
+        } else if !self.identitytoken.is_empty() {
+            Some(Login::Identity(Secret::new(&self.identitytoken)))
+        } else if !self.auth.is_empty() {
+            Some(decode(&self.auth, key)?)
+        } else {
+            None
+        })
     }
 }
 
@@ -97,7 +130,7 @@ fn decode(auth: &str, key: &str) -> Result<Login, CredentialError> {
     let text =
         STANDARD.decode(auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(unusable)?;
     let (username, password) = text.split_once(':').ok_or_else(unusable)?;
-    Ok(Login::new(username, password))
+    Ok(Login::password(username, password))
 }
 
 /// Asks `docker-credential-HELPER` for the login of `key`.
@@ -128,7 +161,7 @@ async fn ask(helper: &str, key: &str) -> Result<Option<Login>, CredentialError> 
         return if none { Ok(None) } else { Err(failed(&output.status)) };
     }
     let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|_| failed(&"its answer cannot be read"))?;
-    Ok(Some(Login::new(answer.username, answer.secret)))
+    Ok(Some(answer.login()))
 }
 
 #[cfg(test)]
@@ -142,20 +175,50 @@ mod tests {
         (dir, DockerLogins { file: Some(file) })
     }
 
+    /// What would be shown, secrets in clear.
+    fn shown(login: Option<Login>) -> Option<String> {
+        login.map(|login| match login {
+            Login::Password { username, password } => format!("{username} {}", password.expose()),
+            Login::Identity(token) => format!("identity {}", token.expose()),
+            Login::Token(token) => format!("token {}", token.expose()),
+        })
+    }
+
     #[tokio::test]
     async fn finds_the_login_of_a_host() {
         let auth = STANDARD.encode("robot$a:pass:word");
+        let name_only = STANDARD.encode("00000000-0000-0000-0000-000000000000:");
         let text = format!(
             r#"{{"auths":{{"h.example":{{"auth":"{auth}"}},"https://index.docker.io/v1/":{{"auth":"{auth}"}},
-                "https://old.example:5000/v2/":{{"auth":"{auth}"}}, "empty.example":{{}}}}}}"#
+                "https://old.example:5000/v2/":{{"auth":"{auth}"}}, "empty.example":{{}},
+                "azure.example":{{"auth":"{name_only}","identitytoken":"i1"}}, "only.example":{{"identitytoken":"i2"}},
+                "ready.example":{{"auth":"{auth}","identitytoken":"i3","registrytoken":"r1"}}}}}}"#
         );
         let (_dir, logins) = logins(&text);
-        for host in ["h.example", "docker.io", "old.example:5000"] {
-            let login = logins.find(host).await.unwrap().unwrap();
-            assert_eq!((login.username.as_str(), login.password.reveal()), ("robot$a", "pass:word"), "{host}");
+        let rows = [
+            ("h.example", Some("robot$a pass:word")),
+            ("docker.io", Some("robot$a pass:word")),
+            ("old.example:5000", Some("robot$a pass:word")),
+            ("azure.example", Some("identity i1")),
+            ("only.example", Some("identity i2")),
+            ("ready.example", Some("token r1")),
+            ("other.example", None),
+            ("empty.example", None),
+            ("old.example", None),
+            ("index.docker.io.example", None),
+        ];
+        for (host, expected) in rows {
+            assert_eq!(shown(logins.find(host).await.unwrap()).as_deref(), expected, "{host}");
         }
-        for host in ["other.example", "empty.example", "old.example", "index.docker.io.example"] {
-            assert_eq!(logins.find(host).await.unwrap(), None, "{host}");
+    }
+
+    #[test]
+    fn a_helper_answers_with_a_password_or_an_identity_token() {
+        let rows = [("robot$a", "robot$a pw"), ("<token>", "identity pw"), ("", " pw")];
+        for (username, expected) in rows {
+            let text = serde_json::json!({"ServerURL": "h.example", "Username": username, "Secret": "pw"}).to_string();
+            let answer: Answer = serde_json::from_str(&text).unwrap();
+            assert_eq!(shown(Some(answer.login())).as_deref(), Some(expected));
         }
     }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use accel_domain::ErrorClass;
 use accel_pipeline::{ConvertError, InspectError, VerifyError};
-use accel_registry::{LayoutError, RegistryError};
+use accel_registry::{LayoutError, Refusal, RegistryError};
 use accel_runtime::SecretError;
 use accel_tasks::StoreError;
 
@@ -65,6 +65,9 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         (Some(ConvertError::NotOurs { .. }), _) => Some("--adopt replaces it"),
         (_, Some(RegistryError::Tls { .. })) => {
             Some("--plain-http HOST for a registry without TLS, --ca-file FILE for an authority of your own")
+        }
+        (_, Some(RegistryError::Refused(refused))) if refused.refusal == Refusal::Unauthorized => {
+            Some("`docker login HOST`, --username NAME with --password-stdin, or --config FILE says who you are")
         }
         _ => None,
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use accel_domain::ErrorClass;
 use accel_domain::config::{Config, LayerLimits};
-use accel_registry::{CredentialError, Credentials, HostSettings, Login, LoginFuture, Registries, Secret};
+use accel_registry::{CredentialError, Credentials, HostSettings, Login, LoginFuture, Registries};
 use accel_runtime::{RegistryLogins, Secrets};
 use accel_stream::Limits;
 use anyhow::Context as _;
+use futures::future::BoxFuture;
 
 /// What the configuration says of `host`, which is configured.
 pub(crate) async fn settings(config: &Config, host: &str, secrets: &Secrets) -> anyhow::Result<HostSettings> {
@@ -17,8 +18,7 @@ pub(crate) async fn settings(config: &Config, host: &str, secrets: &Secrets) -> 
     });
     let proxy = match &entry.proxy {
         Some(reference) => {
-            let url = secrets.current(reference).await.with_context(|| format!("registry {host}: its proxy"))?;
-            Some(Secret::new(url.expose()))
+            Some(secrets.current(reference).await.with_context(|| format!("registry {host}: its proxy"))?)
         }
         None => None,
     };
@@ -77,7 +77,46 @@ impl Credentials for ConfiguredLogins {
                     ErrorClass::Transient(_) | ErrorClass::Interrupted => CredentialError::Unavailable(text),
                 }
             })?;
-            Ok(found.map(|login| Login::new(login.username, login.password.expose())))
+            Ok(found.map(|login| Login::Password { username: login.username, password: login.password }))
         })
+    }
+
+    fn renew<'a>(&'a self, host: &'a str, repository: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            self.0.renew(host, repository).await.unwrap_or_else(|error| {
+                tracing::warn!(
+                    registry.host = host,
+                    error = &error as &dyn std::error::Error,
+                    "a refused login cannot be read anew"
+                );
+                false
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_that_is_refused_is_read_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("password");
+        std::fs::write(&file, "old").unwrap();
+        let text = format!("registries: {{ h.example: {{ username: u, password: '${{file:{}}}' }} }}", file.display());
+        let config = Arc::new(accel_domain::config::parse(&text, "test").unwrap());
+        let logins = ConfiguredLogins::new(config, Arc::new(Secrets::default()));
+        let password = async || match logins.login("h.example", "p/r").await.unwrap() {
+            Some(Login::Password { password, .. }) => password.expose().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(password().await, "old");
+        std::fs::write(&file, "new").unwrap();
+        assert_eq!(password().await, "old", "it is believed until it is refused");
+        assert!(logins.renew("h.example", "p/r").await);
+        assert_eq!(password().await, "new");
+        std::fs::remove_file(&file).unwrap();
+        assert!(!logins.renew("other.example", "p/r").await);
     }
 }

@@ -11,6 +11,9 @@ use crate::phases::Phases;
 use crate::place::Place;
 use crate::show;
 
+/// The outcome where the target was there before.
+const ALREADY: &str = "already accelerated";
+
 /// What `convert` reports.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -62,7 +65,7 @@ impl Report {
     pub(super) fn new(source: &Place, target: &Place, phases: &Phases<'_>, outcome: Outcome) -> Self {
         let progress = phases.tally.seen().1;
         let mut report = Self {
-            outcome: "already accelerated",
+            outcome: ALREADY,
             source: source.to_string(),
             target: target.to_string(),
             source_digest: None,
@@ -132,12 +135,15 @@ impl Report {
     pub(super) fn print(&self) {
         out!("{} -> {}", self.source, self.target);
         let (Some(source), Some(target)) = (self.source_digest, self.target_digest) else {
-            match self.target_digest {
-                Some(_) => out!("already accelerated: nothing to do"),
-                None => out!("the source is an accelerated image itself: nothing was written"),
-            }
+            out!("the source is an accelerated image itself: nothing was written");
             return;
         };
+        if self.outcome == ALREADY {
+            out!("  source  {source}");
+            out!("  target  {target}");
+            out!("already accelerated: nothing was to be done");
+            return;
+        }
         out!("  source  {:>11}  {source}", show::size(self.source_size));
         out!("  target  {:>11}  {target}", show::size(self.target_size));
         let LayerCounts { total, converted, reused, mounted, kept } = self.layers;

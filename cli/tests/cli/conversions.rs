@@ -33,6 +33,10 @@ async fn the_first_run_converts_and_the_second_moves_no_layer() {
     assert_eq!(again["outcome"], "already accelerated");
     assert_eq!(again["target_digest"], report["target_digest"]);
     assert_eq!((machine.registry.bytes_uploaded(), machine.registry.bytes_downloaded()), (0, 0));
+
+    let told = machine.run(&machine.convert_args(&[&machine.image("1")])).await;
+    assert!(told.code == Some(0) && told.stdout.contains("already accelerated"), "{told:?}");
+    assert!(!told.stdout.contains("0 B") && told.stdout.contains(&stored.digest.to_string()), "{told:?}");
 }
 
 #[tokio::test]

@@ -11,10 +11,12 @@ use crate::machine::{Machine, REPOSITORY, Ran, finish, two_layers};
 const PASSWORD: &str = "s3cret:with-colon";
 /// `robot$accel:s3cret:with-colon`
 const ENCODED: &str = "cm9ib3QkYWNjZWw6czNjcmV0OndpdGgtY29sb24=";
+const IDENTITY: &str = "s3cret-identity";
 
 async fn guarded() -> Machine {
     let scheme = Scheme::Bearer { token_ttl: Duration::from_secs(60) };
-    let registry = Registry::default().with_auth(Auth::new("robot$accel", PASSWORD, scheme));
+    let auth = Auth::new("robot$accel", PASSWORD, scheme).or_identity_token(IDENTITY);
+    let registry = Registry::default().with_auth(auth);
     let machine = Machine::with(FaultyRegistry::serve(registry).await);
     two_layers("a").push(machine.content(), REPOSITORY, Some("1"));
     machine
@@ -35,6 +37,7 @@ async fn without_a_login_the_registry_refuses() {
     let machine = guarded().await;
     let ran = machine.run(&machine.convert_args(&[&machine.image("1")])).await;
     assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("hint: `docker login HOST`"), "{ran:?}");
     let args = machine.image("1");
     let args = machine.convert_args(&[&args, "--username", "robot$accel", "--password-stdin"]);
     let ran = machine.run_with_input(&args, "wrong-s3cret\n").await;
@@ -61,18 +64,37 @@ async fn docker_logins_are_used() {
 }
 
 #[tokio::test]
-async fn a_credential_helper_is_asked() {
+async fn identity_tokens_are_exchanged() {
     let machine = guarded().await;
     let host = machine.registry.host();
-    let helper = machine.write(
-        "bin/docker-credential-test",
-        &format!("#!/bin/sh\nread host\n[ \"$host\" = {host} ] || exit 1\necho '{{\"Username\":\"robot$accel\",\"Secret\":\"{PASSWORD}\"}}'\n"),
-    );
-    std::fs::set_permissions(helper, std::fs::Permissions::from_mode(0o755)).unwrap();
-    machine.write("docker/config.json", &format!(r#"{{"credHelpers":{{"{host}":"test"}}}}"#));
+    let login = |token: &str| {
+        machine
+            .write("home/.docker/config.json", &format!(r#"{{"auths":{{"{host}":{{"identitytoken":"{token}"}}}}}}"#));
+    };
     let image = machine.image("1");
-    let mut command = machine.command(&machine.convert_args(&[&image]));
-    assert_converted(&machine, &finish(command.env("DOCKER_CONFIG", machine.path("docker"))).await);
+    login("s3cret-expired");
+    let ran = machine.run(&machine.convert_args(&[&image])).await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("log in to it again"), "{ran:?}");
+    assert_silent(&ran);
+    login(IDENTITY);
+    assert_converted(&machine, &machine.run(&machine.convert_args(&[&image])).await);
+}
+
+#[tokio::test]
+async fn a_credential_helper_is_asked() {
+    for (user, secret) in [("robot$accel", PASSWORD), ("<token>", IDENTITY)] {
+        let machine = guarded().await;
+        let host = machine.registry.host();
+        let helper = machine.write(
+            "bin/docker-credential-test",
+            &format!("#!/bin/sh\nread host\n[ \"$host\" = {host} ] || exit 1\necho '{{\"Username\":\"{user}\",\"Secret\":\"{secret}\"}}'\n"),
+        );
+        std::fs::set_permissions(helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        machine.write("docker/config.json", &format!(r#"{{"credHelpers":{{"{host}":"test"}}}}"#));
+        let image = machine.image("1");
+        let mut command = machine.command(&machine.convert_args(&[&image]));
+        assert_converted(&machine, &finish(command.env("DOCKER_CONFIG", machine.path("docker"))).await);
+    }
 }
 
 #[tokio::test]

@@ -83,6 +83,22 @@ async fn a_task_is_created_watched_and_found_in_the_list() {
     assert_eq!(checked.code, Some(0), "{checked:?}");
 }
 
+/// acceld makes a Nydus image in this case and asks `nydusify` to check it.
+#[tokio::test]
+async fn a1_a_task_that_is_waited_for_leaves_an_image_that_passes_the_check() {
+    let machine = Machine::new().await;
+    two_layers("a").push(machine.content(), REPOSITORY, Some("latest"));
+    let served = Served::start(&machine).await;
+    let source = machine.image("latest");
+    let created = task(&machine, &served, &["create", "--sync", &source]).await;
+    assert_eq!(created.code, Some(0), "{created:?}");
+    let target = machine.image("latest-esgz");
+    let checked = machine.run(&["verify", &source, &target, "--plain-http", &machine.registry.host()]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let (ended, log) = served.stop().await;
+    assert!(ended.success() && !log.contains("\"ERROR\"") && !log.contains("panic"), "{log}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_converted_says_why() {
     let machine = Machine::new().await;

@@ -13,12 +13,10 @@ use std::sync::Arc;
 use accel_domain::Timestamp;
 use accel_domain::config::Config;
 use accel_domain::task::{Shown, State, Task};
-use accel_runtime::{ApiError, Clock, Gate, Granted, Metrics};
+use accel_runtime::{ApiError, Clock, Gate, Metrics};
 use accel_tasks::{StoreError, TaskStore};
 use axum::Router;
 use axum::routing::get;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
 
 /// What the query function works with.
 pub struct Query<S> {
@@ -34,15 +32,6 @@ impl<S: TaskStore> Query<S> {
     #[must_use]
     pub fn new(config: &Config, store: Arc<S>, gate: Arc<Gate>, metrics: Metrics, clock: Clock) -> Self {
         Self { store, gate, metrics, clock, has_admin: config.server.admin_auth.is_some() }
-    }
-
-    /// What the request's header speaks for: something, if anything has to be spoken for.
-    async fn granted(&self, headers: &HeaderMap) -> Result<Granted, ApiError> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let first = values.next().map(HeaderValue::as_bytes);
-        let granted = self.gate.matching(first.filter(|_| values.next().is_none())).await?;
-        let enough = granted.open || granted.is_recognised();
-        if enough { Ok(granted) } else { Err(ApiError::unauthorized("invalid auth config")) }
     }
 
     /// A task as the API shows it: one that has joined another shows how that one is, as long as it is kept.

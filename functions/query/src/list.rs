@@ -34,7 +34,7 @@ pub(crate) async fn conversions<S: TaskStore>(
     asked: Result<Params<Asked>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let granted = query.granted(&headers).await?;
+    let granted = query.gate.recognised(&headers).await?;
     let Params(asked) = asked.map_err(|error| ApiError::illegal_parameter(error.body_text()))?;
     let now = query.clock.now();
     let wanted = ListQuery { visible: visible(&granted), ..asked.read()? };

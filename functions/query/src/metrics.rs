@@ -16,8 +16,8 @@ pub(crate) async fn metrics<S: TaskStore>(
     State(query): State<Arc<Query<S>>>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, ApiError> {
-    if query.has_admin && !query.granted(&headers).await?.admin {
-        return Err(ApiError::unauthorized("invalid auth config"));
+    if query.has_admin && !query.gate.recognised(&headers).await?.admin {
+        return Err(ApiError::unauthorized());
     }
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], query.metrics.render()))
 }

@@ -22,7 +22,7 @@ pub(crate) async fn conversion<S: TaskStore>(
     path: Result<Path<TaskId>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Json<Shown>, ApiError> {
-    let granted = query.granted(&headers).await?;
+    let granted = query.gate.recognised(&headers).await?;
     let now = query.clock.now();
     let Path(id) = path.map_err(|_| ApiError::not_found(NO_ID))?;
     let found = query.store.get(&id, now).await.map_err(|error| unreadable(&error))?;

@@ -14,7 +14,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 
 use crate::receive::not_stored;
-use crate::{Webhook, access, admit};
+use crate::{Webhook, admit};
 
 /// The answer to what cannot be an id.
 const NO_ID: &str = "there is no such task: ids are UUIDs, as `accelctl task list` shows them";
@@ -26,7 +26,7 @@ pub(crate) async fn retry<S: TaskStore, Q: TaskQueue>(
     path: Result<Path<TaskId>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let granted = access::known(&webhook.gate, &headers).await?;
+    let granted = webhook.gate.recognised(&headers).await?;
     let now = webhook.clock.now();
     let task = webhook.change(&granted, path, |task| Ok(task.retry(now)?)).await?;
     tracing::info!(task.id = %task.id, "a task is to run again");
@@ -41,7 +41,7 @@ pub(crate) async fn cancel<S: TaskStore, Q: TaskQueue>(
     path: Result<Path<TaskId>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let granted = access::known(&webhook.gate, &headers).await?;
+    let granted = webhook.gate.recognised(&headers).await?;
     let now = webhook.clock.now();
     let stop = |task: &mut Task| match task.cancel(&webhook.policy, now) {
         Err(Refused::Ended) if task.state == TaskState::Cancelled => Ok(()),

@@ -5,8 +5,6 @@
 
 mod receive;
 
-mod access;
-
 mod payload;
 
 mod rules;

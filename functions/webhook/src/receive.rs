@@ -15,7 +15,7 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::wait::{self, Waited};
-use crate::{Webhook, access, admit, payload, plan};
+use crate::{Webhook, admit, payload, plan};
 
 /// The ids of all tasks that stand for an event, comma separated; joined ones too.
 const TASK_ID: HeaderName = HeaderName::from_static("x-accel-task-id");
@@ -50,9 +50,9 @@ impl<S: TaskStore, Q: TaskQueue> Webhook<S, Q> {
 
     /// Who sends. A stranger is heard only where events of some registry are accepted from everybody.
     async fn sender(&self, headers: &HeaderMap) -> Result<Granted, ApiError> {
-        let granted = access::granted(&self.gate, headers).await?;
+        let granted = self.gate.granted(headers).await?;
         let heard = granted.open || granted.is_recognised() || self.has_open_hosts;
-        if heard { Ok(granted) } else { Err(access::refused()) }
+        if heard { Ok(granted) } else { Err(ApiError::unauthorized()) }
     }
 
     /// One resource that is not covered stops all of them. Hosts that are not configured are answered as bad secrets
@@ -63,7 +63,7 @@ impl<S: TaskStore, Q: TaskQueue> Webhook<S, Q> {
             let known = self.rules.host(host).is_some();
             if !known || !granted.covers(host, resource.reference.repository()) {
                 tracing::warn!(image.source = %resource.reference, registry.host = host, known, "an event is refused");
-                return Err(access::refused());
+                return Err(ApiError::unauthorized());
             }
         }
         Ok(())

@@ -22,6 +22,7 @@ use crate::target::Target;
 pub struct Auth {
     username: String,
     password: Digest,
+    identity: Option<Digest>,
     scheme: Scheme,
     grants: Grants,
 }
@@ -43,7 +44,14 @@ impl Auth {
     #[must_use]
     pub fn new(username: &str, password: &str, scheme: Scheme) -> Self {
         let password = Digest::of(password.as_bytes());
-        Self { username: username.to_owned(), password, scheme, grants: Grants::default() }
+        Self { username: username.to_owned(), password, identity: None, scheme, grants: Grants::default() }
+    }
+
+    /// The same user, who may also come to `/token` with this identity token.
+    #[must_use]
+    pub fn or_identity_token(mut self, token: &str) -> Self {
+        self.identity = Some(Digest::of(token.as_bytes()));
+        self
     }
 
     pub(crate) fn expire_tokens(&self) {
@@ -92,6 +100,10 @@ impl Auth {
         username == self.username && Digest::of(password.as_bytes()) == self.password
     }
 
+    fn is_identity(&self, token: &str) -> bool {
+        self.identity.as_ref() == Some(&Digest::of(token.as_bytes()))
+    }
+
     fn issue(&self, scopes: &[&str], ttl: Duration) -> Response {
         let token = self.grants.issue(scopes, ttl);
         Json(json!({"token": token, "access_token": token, "expires_in": ttl.as_secs()})).into_response()
@@ -122,13 +134,18 @@ pub(crate) async fn answer_get(
     }
 }
 
-/// `POST /token`: the OAuth2 form, with a password.
+/// `POST /token`: the OAuth2 form, with a password or an identity token.
+/// Spec: distribution, "OAuth2 Token Authentication".
 pub(crate) async fn answer_post(State(registry): State<Registry>, Form(pairs): Form<Pairs>) -> Response {
     let Some((auth, ttl)) = bearer_auth(&registry) else { return StatusCode::NOT_FOUND.into_response() };
     let form = Query::new(pairs);
     let scopes: Vec<&str> = form.all("scope").flat_map(str::split_whitespace).collect();
     let text = |name| form.get(name).unwrap_or_default();
-    let known = text("grant_type") == "password" && auth.is_user(text("username"), text("password"));
+    let known = match text("grant_type") {
+        "password" => auth.is_user(text("username"), text("password")),
+        "refresh_token" => auth.is_identity(text("refresh_token")),
+        _ => false,
+    };
     if known { auth.issue(&scopes, ttl) } else { refused() }
 }
 

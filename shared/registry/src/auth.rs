@@ -1,25 +1,22 @@
-//! Authentication: challenges answered, tokens fetched, kept and renewed. Logins go to the registry's own host and to
+//! Authentication: challenges answered, tokens fetched, kept and renewed, identity tokens exchanged. Logins go to the registry's own host and to
 //! its listed token realms only. Spec: distribution, "Token Authentication"; Harbor's ways are noted where they matter.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, Url};
+use accel_domain::Secret;
+use reqwest::header::HeaderValue;
 
 use crate::answer::Answer;
 use crate::challenge::{Bearer, Challenge};
-use crate::error::{Action, Object, RegistryError};
+use crate::error::{Action, RegistryError};
+use crate::exchange::{Question, basic_header, bearer_header};
 use crate::token::{Grant, Scope, TokenAnswer};
-use crate::transport::{Host, Request};
-use crate::{Credentials, Login};
+use crate::transport::Host;
+use crate::{CredentialError, Credentials, Login};
 
-/// A token endpoint's answer is not larger than this.
-const MAX_TOKEN_BYTES: u64 = 256 << 10;
-/// Name and password are looked up again after this long, so that a rotation is seen.
-const BASIC_LIFE: Duration = Duration::from_secs(300);
+/// A login that is shown as it is gets looked up again after this long, so that a rotation is seen.
+const LOGIN_LIFE: Duration = Duration::from_secs(300);
 
 /// What one host has granted so far.
 pub(crate) struct Auth {
@@ -32,6 +29,21 @@ struct State {
     grants: Vec<Grant>,
     /// The last Bearer challenge. Harbor answers a token that has expired with a Basic challenge only.
     bearer: Option<Bearer>,
+    /// Identity tokens that a realm has given in exchange for others.
+    successors: Vec<Successor>,
+}
+
+/// What takes the place of an identity token at one realm, as long as the login says the same.
+struct Successor {
+    realm: String,
+    of: Secret,
+    identity: Secret,
+}
+
+impl Successor {
+    fn is_for(&self, realm: &str, of: &Secret) -> bool {
+        self.realm == realm && self.of.expose() == of.expose()
+    }
 }
 
 impl Auth {
@@ -59,7 +71,9 @@ impl Auth {
             state.bearer.clone()
         };
         match known {
-            Some(bearer) => self.fetch_token(host, action, &bearer, scopes).await.map(Some),
+            Some(bearer) => {
+                self.obtain(host, action, scopes, Offer { bearer: Some(&bearer), basic: false }, None).await
+            }
             None => Ok(None),
         }
     }
@@ -88,70 +102,100 @@ impl Auth {
             Challenge::Bearer(bearer) => Some(bearer.clone()),
             Challenge::Basic => None,
         });
-        match asked.or(remembered) {
-            Some(bearer) => {
-                let header = self.fetch_token(host, &answer.action, &bearer, scopes).await?;
-                self.state().bearer = Some(bearer);
-                Ok(Some(header))
-            }
-            None if challenges.contains(&Challenge::Basic) => self.basic(host, &answer.action, scopes, used).await,
-            None => Ok(None),
+        let bearer = asked.or(remembered);
+        let offer = Offer { bearer: bearer.as_ref(), basic: challenges.contains(&Challenge::Basic) };
+        let header = self.obtain(host, &answer.action, scopes, offer, used).await?;
+        if bearer.is_some() {
+            self.state().bearer = bearer;
         }
+        Ok(header)
+    }
+
+    /// Something else than `used` to show, if the login and what the registry takes have something in common.
+    async fn obtain(
+        &self,
+        host: &Host,
+        action: &Action,
+        scopes: &[Scope],
+        offer: Offer<'_>,
+        used: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>, RegistryError> {
+        let unusable = |reason: &str| Err(login_error(host, action, CredentialError::Unusable(reason.to_owned())));
+        let header = match (self.login(host, action).await?, offer.bearer) {
+            (Some(Login::Token(token)), _) => match bearer_header(token.expose()) {
+                Some(header) => header,
+                None => return unusable("the token cannot be sent in a header"),
+            },
+            (login, Some(bearer)) => return self.fetch_token(host, action, scopes, bearer, login).await.map(Some),
+            (Some(Login::Password { username, password }), None) if offer.basic => basic_header(&username, &password),
+            (Some(Login::Identity(_)), None) if offer.basic => {
+                return unusable("it is an identity token, and the registry takes names and passwords only");
+            }
+            (_, None) => return Ok(None),
+        };
+        if Some(&header) == used {
+            return Ok(None);
+        }
+        self.keep(Grant::new(scopes, header.clone(), LOGIN_LIFE));
+        Ok(Some(header))
     }
 
     async fn fetch_token(
         &self,
         host: &Host,
         action: &Action,
-        bearer: &Bearer,
         scopes: &[Scope],
+        bearer: &Bearer,
+        login: Option<Login>,
     ) -> Result<HeaderValue, RegistryError> {
         let (realm, takes_login) = host.policy.realm(&bearer.realm).map_err(|denied| action.denied(denied))?;
-        let login = self.login(host, action).await?;
         if login.is_some() && !takes_login {
             let reason =
                 "it is not the registry's own host: if the login may be sent there, list it under `token_realms`";
             let target = realm.origin().ascii_serialization();
             return Err(RegistryError::Address { action: Box::new(action.clone()), target, reason: reason.to_owned() });
         }
-        let request = Request {
-            action: Action { method: "GET", object: Object::Token, ..action.clone() },
-            method: Method::GET,
-            url: token_url(realm, bearer, scopes),
-            headers: login.iter().map(|login| (AUTHORIZATION, basic_header(login))).collect(),
-            body: None,
-            scopes: Vec::new(),
-            expected: &[200],
+        let question = Question { action, realm: &realm, bearer, scopes };
+        let answer = match login {
+            Some(Login::Identity(identity)) => self.redeem(host, &question, &identity).await?,
+            Some(Login::Password { username, password }) => {
+                question.ask(host, Some(basic_header(&username, &password))).await?
+            }
+            Some(Login::Token(_)) | None => question.ask(host, None).await?,
         };
-        let token = read_token(host, &request).await?;
-        let header = HeaderValue::from_str(&format!("Bearer {}", token.token().unwrap_or_default()))
-            .map_err(|_| request.action.protocol("the token cannot be sent in a header"))?;
-        self.keep(Grant::new(scopes, header.clone(), token.life()));
+        let header = bearer_header(answer.token().unwrap_or_default())
+            .ok_or_else(|| action.protocol("the token cannot be sent in a header"))?;
+        self.keep(Grant::new(scopes, header.clone(), answer.life()));
         Ok(header)
     }
 
-    async fn basic(
-        &self,
-        host: &Host,
-        action: &Action,
-        scopes: &[Scope],
-        used: Option<&HeaderValue>,
-    ) -> Result<Option<HeaderValue>, RegistryError> {
-        let header = self.login(host, action).await?.map(|login| basic_header(&login));
-        let header = header.filter(|header| Some(header) != used);
-        if let Some(header) = &header {
-            self.keep(Grant::new(scopes, header.clone(), BASIC_LIFE));
+    /// Exchanges the identity token of the login, or what the realm has given in its place.
+    async fn redeem(&self, host: &Host, question: &Question<'_>, of: &Secret) -> Result<TokenAnswer, RegistryError> {
+        let realm = question.realm.as_str();
+        loop {
+            let shown = self.state().identity(realm, of);
+            match question.redeem(host, &shown).await {
+                Ok(answer) => {
+                    if let Some(identity) = answer.identity() {
+                        self.state().succeed(realm, of, identity);
+                    }
+                    return Ok(answer);
+                }
+                // Another request has exchanged it meanwhile, which may have been the end of ours.
+                Err(_) if self.state().identity(realm, of).expose() != shown.expose() => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(header)
     }
 
     async fn login(&self, host: &Host, action: &Action) -> Result<Option<Login>, RegistryError> {
         let found = self.credentials.login(&host.name, &action.repository).await;
-        found.map_err(|source| RegistryError::Credentials {
-            host: host.name.clone(),
-            repository: action.repository.clone(),
-            source,
-        })
+        found.map_err(|source| login_error(host, action, source))
+    }
+
+    /// Whether the login, which was refused, may be another one now.
+    pub(crate) async fn has_another_login(&self, host: &Host, action: &Action) -> bool {
+        self.credentials.renew(&host.name, &action.repository).await
     }
 
     fn keep(&self, grant: Grant) {
@@ -161,36 +205,28 @@ impl Auth {
     }
 }
 
-fn token_url(mut realm: Url, bearer: &Bearer, scopes: &[Scope]) -> Url {
-    let mut query = realm.query_pairs_mut();
-    if let Some(service) = &bearer.service {
-        query.append_pair("service", service);
-    }
-    for scope in scopes {
-        query.append_pair("scope", &scope.text());
-    }
-    drop(query);
-    realm
+/// What a registry takes.
+#[derive(Clone, Copy)]
+struct Offer<'a> {
+    /// Tokens of this realm.
+    bearer: Option<&'a Bearer>,
+    /// Name and password.
+    basic: bool,
 }
 
-fn basic_header(login: &Login) -> HeaderValue {
-    let text = STANDARD.encode(format!("{}:{}", login.username, login.password.reveal()));
-    let mut header = HeaderValue::from_str(&format!("Basic {text}")).expect("base64 is ASCII");
-    header.set_sensitive(true);
-    header
+impl State {
+    /// What to show at `realm` where the login says `of`.
+    fn identity(&self, realm: &str, of: &Secret) -> Secret {
+        let successor = self.successors.iter().find(|successor| successor.is_for(realm, of));
+        successor.map_or(of, |successor| &successor.identity).clone()
+    }
+
+    fn succeed(&mut self, realm: &str, of: &Secret, identity: Secret) {
+        self.successors.retain(|successor| !successor.is_for(realm, of));
+        self.successors.push(Successor { realm: realm.to_owned(), of: of.clone(), identity });
+    }
 }
 
-async fn read_token(host: &Host, request: &Request) -> Result<TokenAnswer, RegistryError> {
-    let mut backoff = host.backoff();
-    let body = loop {
-        let attempt =
-            async { host.exchange(request, None).await?.expect(request.expected).await?.body(MAX_TOKEN_BYTES).await };
-        match attempt.await {
-            Ok(body) => break body,
-            Err(error) => backoff.wait(error).await?,
-        }
-    };
-    // The parser's words would repeat the body.
-    let token = serde_json::from_slice::<TokenAnswer>(&body).ok().filter(|answer| answer.token().is_some());
-    token.ok_or_else(|| request.action.protocol("the token realm sent no token"))
+fn login_error(host: &Host, action: &Action, source: CredentialError) -> RegistryError {
+    RegistryError::Credentials { host: host.name.clone(), repository: action.repository.clone(), source }
 }

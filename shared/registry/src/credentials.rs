@@ -1,58 +1,30 @@
 //! Who we are to a registry: logins, and where they come from. No secret is ever printed.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
+use accel_domain::Secret;
 use futures::future::BoxFuture;
 
-/// A text that is never printed: passwords, tokens, URLs that hold them.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps `text` from being printed.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself. It goes into a request and nowhere else.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<secret>")
-    }
-}
-
-/// A name and its password. `Debug` prints the name only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
-    /// The user or the robot account.
-    pub username: String,
-    /// Its password or secret.
-    pub password: Secret,
+/// What shows a registry who we are. `Debug` prints no secret.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// A name and its password.
+    Password {
+        /// The user or the robot account.
+        username: String,
+        /// Its password or secret.
+        password: Secret,
+    },
+    /// docker's identity token, which the registry's token realm exchanges for tokens: an OAuth2 refresh token.
+    Identity(Secret),
+    /// docker's registry token, which the registry takes as it is.
+    Token(Secret),
 }
 
 impl Login {
-    /// A login from its two parts.
-    pub fn new(username: impl Into<String>, password: impl Into<Secret>) -> Self {
-        Self { username: username.into(), password: password.into() }
+    /// A name and its password.
+    pub fn password(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self::Password { username: username.into(), password: Secret::new(password) }
     }
 }
 
@@ -74,6 +46,12 @@ pub type LoginFuture<'a> = BoxFuture<'a, Result<Option<Login>, CredentialError>>
 pub trait Credentials: Send + Sync {
     /// The login for `repository` at `host` (as its settings name it), or `None` to go without.
     fn login<'a>(&'a self, host: &'a str, repository: &'a str) -> LoginFuture<'a>;
+
+    /// Looks anew where the login comes from, because `host` has refused it. Whether asking again makes sense: there
+    /// may be another one now.
+    fn renew<'a>(&'a self, _host: &'a str, _repository: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
 }
 
 /// Everything is asked for without a login.
@@ -119,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_longest_key_wins() {
-        let login = |name: &str| Login::new(name, "pw");
+        let login = |name: &str| Login::password(name, "pw");
         let known = StaticCredentials::new([
             ("h.example:5000".to_owned(), login("host")),
             ("h.example:5000/team".to_owned(), login("team")),
@@ -134,14 +112,16 @@ mod tests {
             ("other.example", "q", None),
         ];
         for (host, repository, expected) in rows {
-            let found = known.find(host, repository).map(|login| login.username.as_str());
-            assert_eq!(found, expected, "{host}/{repository}");
+            let found = known.find(host, repository).map(|login| format!("{login:?}"));
+            assert_eq!(found, expected.map(|name| format!("{:?}", login(name))), "{host}/{repository}");
         }
     }
 
     #[test]
-    fn debug_prints_no_password() {
-        let known = StaticCredentials::new([("h.example".to_owned(), Login::new("robot$a", "hunter2"))]);
+    fn debug_prints_no_secret() {
+        let secret = || Secret::new("hunter2");
+        let logins = [Login::password("robot$a", "hunter2"), Login::Identity(secret()), Login::Token(secret())];
+        let known = StaticCredentials::new(logins.map(|login| (format!("{login:?}"), login)));
         let printed = format!("{known:?}");
         assert!(printed.contains("robot$a") && !printed.contains("hunter2"), "{printed}");
     }

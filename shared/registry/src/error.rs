@@ -7,7 +7,7 @@ use std::time::Duration;
 use accel_domain::ErrorClass;
 use accel_image::{Digest, DocumentError};
 
-use crate::{CredentialError, LayoutError, Refused};
+use crate::{CredentialError, LayoutError, Refusal, Refused};
 
 /// What was being done, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -265,6 +265,11 @@ impl RegistryError {
             | Self::Document { .. }
             | Self::Fallback { .. } => ErrorClass::Permanent,
         }
+    }
+
+    /// Whether the login was refused.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        self.refused().is_some_and(|refused| refused.refusal == Refusal::Unauthorized)
     }
 
     /// The answer that it came from, if the registry answered at all.

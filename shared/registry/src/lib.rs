@@ -17,6 +17,8 @@ mod tls;
 mod challenge;
 mod token;
 
+mod exchange;
+
 mod auth;
 
 mod answer;
@@ -38,7 +40,7 @@ mod layout;
 
 mod end;
 
-pub use credentials::{CredentialError, Credentials, Login, LoginFuture, NoCredentials, Secret, StaticCredentials};
+pub use credentials::{CredentialError, Credentials, Login, LoginFuture, NoCredentials, StaticCredentials};
 pub use end::{BlobStream, End, Upload};
 pub use error::{Action, NetworkError, Object, RegistryError};
 pub use layout::{Layout, LayoutError, LayoutName};

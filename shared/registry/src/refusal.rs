@@ -24,6 +24,10 @@ pub enum Refusal {
     ScanPending,
     /// No valid login, even with a fresh token.
     Unauthorized,
+    /// The token realm does not know the identity token any more.
+    IdentityToken,
+    /// The token realm exchanges no identity tokens.
+    NoExchange,
     /// The login may not do this.
     Forbidden,
     /// The project's storage is used up.
@@ -68,6 +72,21 @@ impl Refusal {
         }
     }
 
+    /// Reads what a token realm answers to an identity token. Spec: RFC 6749, section 5.2.
+    fn of_exchange(status: u16, body: &[u8]) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Said {
+            error: String,
+        }
+        let said = serde_json::from_slice(body).map(|said: Said| said.error);
+        match (status, said.as_deref()) {
+            (400, Ok("unsupported_grant_type")) | (404 | 405 | 415 | 501, _) => Self::NoExchange,
+            (400, Ok("invalid_scope")) => Self::Forbidden,
+            (400 | 401, _) => Self::IdentityToken,
+            _ => Self::of(status, None, ""),
+        }
+    }
+
     /// The class. `retry_after` is what the registry asked for.
     #[must_use]
     pub const fn class(self, retry_after: Option<Duration>) -> ErrorClass {
@@ -76,6 +95,8 @@ impl Refusal {
             Self::Throttled => ErrorClass::Transient(Retry::Throttled { after: retry_after }),
             Self::ScanPending => ErrorClass::Transient(Retry::ScanPending),
             Self::Unauthorized
+            | Self::IdentityToken
+            | Self::NoExchange
             | Self::Forbidden
             | Self::Quota
             | Self::Immutable
@@ -103,6 +124,13 @@ impl Refusal {
             Self::Unauthorized => {
                 "the login is not accepted: check its name, password and expiry, that the project exists, and its \
                  right to pull and push"
+            }
+            Self::IdentityToken => {
+                "the identity token that docker has kept for this registry is not accepted any more: log in to it again \
+                 (`docker login`)"
+            }
+            Self::NoExchange => {
+                "the registry's token realm exchanges no identity tokens: log in to it with a name and a password"
             }
             Self::Forbidden => {
                 "the login lacks this right: it needs pull on the source and pull and push on the target"
@@ -142,6 +170,11 @@ pub struct Refused {
 impl Refused {
     /// Reads an answer that says no. `body` is the beginning of its body.
     pub(crate) fn new(action: Action, status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
+        if let ("POST", Object::Token) = (action.method, &action.object) {
+            // The words may repeat the identity token.
+            let refusal = Refusal::of_exchange(status, body);
+            return Self { action, status, refusal, code: None, words: String::new(), retry_after };
+        }
         let (code, words) = read_envelope(body);
         let refusal = match (action.method, Refusal::of(status, code.as_ref(), &words)) {
             // Reading changes no tag: this is the policy, and a HEAD has no body to say so.
@@ -257,6 +290,31 @@ mod tests {
             let found = Refusal::of(status, code.as_ref(), words);
             assert_eq!(found, refusal, "{status} {code:?} {words}");
             assert_eq!(found.class(Some(Duration::from_secs(7))), class, "{status} {code:?} {words}");
+        }
+    }
+
+    #[test]
+    fn an_identity_token_that_is_refused_says_what_to_do_and_not_what_it_was() {
+        let again = "log in to it again";
+        let rows = [
+            (400, r#"{"error":"invalid_grant","error_description":"hunter2"}"#, Refusal::IdentityToken, again),
+            (400, "hunter2", Refusal::IdentityToken, again),
+            (401, r#"{"errors":[{"code":"hunter2","message":"hunter2"}]}"#, Refusal::IdentityToken, again),
+            (400, r#"{"error":"unsupported_grant_type"}"#, Refusal::NoExchange, "a name and a password"),
+            (404, "404 page not found", Refusal::NoExchange, "a name and a password"),
+            (405, "", Refusal::NoExchange, "a name and a password"),
+            (400, r#"{"error":"invalid_scope"}"#, Refusal::Forbidden, "lacks this right"),
+            (403, r#"{"errors":[{"code":"DENIED","message":"hunter2"}]}"#, Refusal::Forbidden, "lacks this right"),
+            (429, "hunter2", Refusal::Throttled, "too many"),
+            (503, "hunter2", Refusal::Unavailable, "out of order"),
+        ];
+        for (status, body, refusal, hint) in rows {
+            let (host, repository) = ("h.example".to_owned(), "p/r".to_owned());
+            let action = Action { method: "POST", host, repository, object: Object::Token };
+            let refused = Refused::new(action, status, body.as_bytes(), None);
+            assert_eq!(refused.refusal, refusal, "{status} {body}");
+            let printed = format!("{refused} {refused:?}");
+            assert!(printed.contains(hint) && !printed.contains("hunter2"), "{printed}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Secret;
+use accel_domain::Secret;
 
 /// One registry. A host without settings gets no request at all.
 #[derive(Debug, Clone)]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use accel_domain::Secret;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
@@ -76,12 +77,19 @@ pub(crate) struct TokenAnswer {
     access_token: Option<String>,
     #[serde(default)]
     expires_in: Option<u32>,
+    #[serde(default)]
+    refresh_token: Option<String>,
 }
 
 impl TokenAnswer {
     /// The token: `token` first, then `access_token` (Harbor sends an empty one beside the real).
     pub(crate) fn token(&self) -> Option<&str> {
         [&self.token, &self.access_token].into_iter().flatten().map(String::as_str).find(|token| !token.is_empty())
+    }
+
+    /// The identity token that is to be shown the next time, if it is another.
+    pub(crate) fn identity(&self) -> Option<Secret> {
+        self.refresh_token.as_deref().filter(|token| !token.is_empty()).map(Secret::new)
     }
 
     pub(crate) fn life(&self) -> Duration {

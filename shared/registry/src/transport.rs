@@ -81,8 +81,18 @@ impl Host {
         }
     }
 
-    /// Sends once, authenticated: a 401 is answered once with something fresh.
+    /// Sends once, authenticated; once more if the login is refused and there is another one now.
     pub(crate) async fn send(&self, request: &Request) -> Result<Answer, RegistryError> {
+        match self.send_authenticated(request).await {
+            Err(error) if error.is_unauthorized() && self.auth.has_another_login(self, &request.action).await => {
+                self.send_authenticated(request).await
+            }
+            done => done,
+        }
+    }
+
+    /// Sends once, authenticated: a 401 is answered once with something fresh.
+    async fn send_authenticated(&self, request: &Request) -> Result<Answer, RegistryError> {
         let used = self.auth.header(self, &request.action, &request.scopes).await?;
         let sent = Instant::now();
         let answer = self.exchange(request, used.as_ref()).await?;
@@ -144,7 +154,7 @@ impl Host {
 /// Keep-alive, HTTP/2 where TLS agrees on it; no redirects, no decompression, no proxies and no secrets from the
 /// environment. There is no time-out on the whole of a request.
 fn client(settings: &HostSettings, policy: &Policy) -> Result<Client, String> {
-    let proxy = settings.proxy.as_ref().map(|url| proxy(url.reveal())).transpose()?;
+    let proxy = settings.proxy.as_ref().map(|url| proxy(url.expose())).transpose()?;
     let proxy_name = proxy.as_ref().map(|(_, name)| name.clone());
     let mut builder = Client::builder()
         .user_agent(USER_AGENT)

@@ -1,9 +1,9 @@
-//! What all our HTTP answers share: the form of errors, bounded bodies, the answer for what is not there.
+//! What all our HTTP answers share: who asks, the form of errors, bounded bodies, the answer for what is not there.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, HeaderMap};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use accel_domain::ByteSize;
 
-use crate::{GateError, Metrics};
+use crate::{Gate, GateError, Granted, Metrics};
 
 /// An error as the API writes it: `{"code": "...", "message": "..."}`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +35,10 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "ERR_ILLEGAL_PARAMETER", message)
     }
 
-    /// 401: the `Authorization` header is missing, or does not cover what is asked.
-    pub fn unauthorized(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "ERR_UNAUTHORIZED", message)
+    /// 401: the `Authorization` header is missing, or does not cover what is asked. It does not say which.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "ERR_UNAUTHORIZED", "invalid auth config")
     }
 
     /// 404: no such task, or one that the header does not cover.
@@ -101,6 +102,27 @@ impl From<GateError> for ApiError {
                 Self::internal()
             }
         }
+    }
+}
+
+impl Gate {
+    /// What a request's `Authorization` header speaks for. Two of them are as none: nobody can say which one counts.
+    ///
+    /// # Errors
+    /// 429 after too many wrong ones, 500 if it fits nothing that could be read.
+    pub async fn granted(&self, headers: &HeaderMap) -> Result<Granted, ApiError> {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let first = values.next().map(HeaderValue::as_bytes);
+        Ok(self.matching(first.filter(|_| values.next().is_none())).await?)
+    }
+
+    /// The same for those who look at tasks or change them: once a secret is configured, nobody does without one.
+    ///
+    /// # Errors
+    /// As [`Gate::granted`], and 401 if the header speaks for nothing.
+    pub async fn recognised(&self, headers: &HeaderMap) -> Result<Granted, ApiError> {
+        let granted = self.granted(headers).await?;
+        if granted.open || granted.is_recognised() { Ok(granted) } else { Err(ApiError::unauthorized()) }
     }
 }
 
@@ -178,7 +200,7 @@ mod tests {
     async fn errors_have_acceld_codes() {
         let rows = [
             (ApiError::illegal_parameter("m"), 400, "ERR_ILLEGAL_PARAMETER"),
-            (ApiError::unauthorized("m"), 401, "ERR_UNAUTHORIZED"),
+            (ApiError::unauthorized(), 401, "ERR_UNAUTHORIZED"),
             (ApiError::convert_failed("m"), 500, "ERR_CONVERT_FAILED"),
             (ApiError::unhealthy("m"), 500, "ERR_UNHEALTHY"),
             (ApiError::not_found("m"), 404, "ERR_NOT_FOUND"),
@@ -189,6 +211,29 @@ mod tests {
             let (got, body) = answer(router, "GET", "/", Body::empty()).await;
             assert_eq!(got, status);
             assert!(body.starts_with(&format!(r#"{{"code":"{code}","message":""#)), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_header_says_who_asks() {
+        let rows: [(&str, &[&'static str], Option<bool>); 6] = [
+            ("admin", &["admin"], Some(true)),
+            ("admin", &["wrong"], None),
+            ("admin", &[], None),
+            ("admin", &["admin", "admin"], None),
+            ("", &[], Some(false)),
+            ("", &["a", "b"], Some(false)),
+        ];
+        for (admin, shown, expected) in rows {
+            let server = if admin.is_empty() { String::new() } else { format!("server: {{ admin_auth: {admin} }}\n") };
+            let config = accel_domain::config::parse(&format!("{server}registries: {{ h.example: {{}} }}"), "test");
+            let clock = crate::clock::by_hand::HandClock::new().clock();
+            let gate = Gate::new(&config.unwrap(), std::sync::Arc::new(crate::Secrets::default()), clock);
+            let headers: HeaderMap =
+                shown.iter().map(|value| (AUTHORIZATION, HeaderValue::from_static(value))).collect();
+            let admin = gate.recognised(&headers).await.map(|granted| granted.admin).ok();
+            assert_eq!(admin, expected, "{shown:?}");
+            assert!(gate.granted(&headers).await.is_ok(), "{shown:?}");
         }
     }
 

@@ -40,15 +40,15 @@ impl RegistryLogins {
         Ok(Some(Login { username: username.to_owned(), password }))
     }
 
-    /// Reads the password anew, because the registry has refused it. Returns whether there is another one now.
+    /// Reads the password anew, because the registry has refused it. Returns whether it was another one shortly before:
+    /// of several who find the old one refused, only the first reads the new one.
     ///
     /// # Errors
     /// The password cannot be read.
     pub async fn renew(&self, host: &str, repository: &str) -> Result<bool, SecretError> {
-        match self.config.login_for(host, repository) {
-            Some((_, password)) => self.secrets.refetch(password).await,
-            None => Ok(false),
-        }
+        let Some((_, password)) = self.config.login_for(host, repository) else { return Ok(false) };
+        self.secrets.refetch(password).await?;
+        Ok(self.secrets.values(password).await?.previous.is_some())
     }
 }
 
@@ -83,5 +83,26 @@ registries:
             assert!(!format!("{login:?} {logins:?}").contains("of "), "{login:?}");
         }
         assert!(!logins.renew("m.example", "p/b").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_password_that_was_replaced_is_found_by_all_who_were_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        std::fs::write(&path, "old").unwrap();
+        let text = format!("registries: {{ h.example: {{ username: u, password: '${{file:{}}}' }} }}", path.display());
+        let config = Arc::new(accel_domain::config::parse(&text, "test").unwrap());
+        let time = HandClock::new();
+        let logins = RegistryLogins::new(config, Arc::new(Secrets::new(time.clock())));
+        let password = async || logins.login("h.example", "a/b").await.unwrap().unwrap().password.expose().to_owned();
+        assert_eq!(password().await, "old");
+        assert!(!logins.renew("h.example", "a/b").await.unwrap(), "it is the same");
+        std::fs::write(&path, "new").unwrap();
+        assert_eq!(password().await, "old", "it is believed for a while");
+        time.pass(10);
+        for _ in 0..2 {
+            assert!(logins.renew("h.example", "a/b").await.unwrap());
+            assert_eq!(password().await, "new");
+        }
     }
 }

@@ -152,15 +152,14 @@ impl Secrets {
     /// See [`SecretError`].
     pub async fn refetch(&self, reference: &SecretRef) -> Result<bool, SecretError> {
         let now = self.clock.now();
-        {
-            let mut asked = lock(&self.asked);
-            if asked.get(reference).is_some_and(|last| now.duration_since(*last) < REFETCH) {
-                return Ok(false);
-            }
-            asked.insert(reference.clone(), now);
+        if lock(&self.asked).get(reference).is_some_and(|last| now.duration_since(*last) < REFETCH) {
+            return Ok(false);
         }
         let before = lock(&self.kept).get(reference).map(|kept| kept.current.clone());
-        let found = self.fetch(reference).await?;
+        let found = self.fetch(reference).await;
+        // Not before it is read: who is told that somebody has just looked can count on what was found.
+        lock(&self.asked).insert(reference.clone(), now);
+        let found = found?;
         Ok(before.is_none_or(|before| before.expose() != found.current.expose()))
     }
 

@@ -91,8 +91,22 @@ async fn tokens_are_for_those_who_know_the_password() {
     assert_eq!(send(&registry, "POST /token", &form, body.replace("=password", "=refresh_token")).await.status, 401);
 }
 
+#[tokio::test]
+async fn an_identity_token_is_exchanged() {
+    let scheme = Scheme::Bearer { token_ttl: Duration::from_secs(300) };
+    let registry = Registry::default().with_auth(Auth::new("u", "secret", scheme).or_identity_token("i1"));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let body = "grant_type=refresh_token&service=registry&client_id=x&refresh_token=i1&scope=repository%3Aa%3Apull";
+    let posted = send(&registry, "POST /token", &form, body).await;
+    let token = format!("Bearer {}", posted.json()["access_token"].as_str().unwrap());
+    assert_eq!(send(&registry, "GET /v2/", &[("authorization", &token)], "").await.status, 200);
+    for wrong in [body.replace("i1", "i2"), body.replace("i1", ""), body.replace("grant_type=refresh_token", "")] {
+        assert_eq!(send(&registry, "POST /token", &form, wrong.clone()).await.status, 401, "{wrong}");
+    }
+}
+
 #[test]
 fn prints_no_password() {
-    let printed = format!("{:?}", Auth::new("robot", "secret", Scheme::Basic));
+    let printed = format!("{:?}", Auth::new("robot", "secret", Scheme::Basic).or_identity_token("secret"));
     assert!(printed.contains("robot") && !printed.contains("secret"), "{printed}");
 }

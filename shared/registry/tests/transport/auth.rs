@@ -1,7 +1,8 @@
 //! Challenges, tokens and logins.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use accel_domain::ErrorClass;
 use accel_image::Digest;
@@ -10,6 +11,7 @@ use accel_registry::{
 };
 use base64::Engine as _;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 
 use crate::double::{Asked, Double, Memory, REPOSITORY, Reply, reply};
 use crate::main_path::{pattern, read_all, send};
@@ -17,7 +19,7 @@ use crate::main_path::{pattern, read_all, send};
 const PASSWORD: &str = "hunter2-hunter2";
 
 fn login_for(host: &str) -> Arc<dyn Credentials> {
-    Arc::new(StaticCredentials::new([(host.to_owned(), Login::new("robot$team", PASSWORD))]))
+    Arc::new(StaticCredentials::new([(host.to_owned(), Login::password("robot$team", PASSWORD))]))
 }
 
 fn basic() -> String {
@@ -105,6 +107,62 @@ async fn name_and_password_are_sent_where_they_are_asked_for() {
     assert_eq!(double.log().len(), 3, "the second request knows");
     let error = double.end().head_manifest("1").await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Permanent);
+}
+
+/// Passwords that replace one another where they are kept. What was read last is remembered until it is refused.
+struct Rotated {
+    passwords: Mutex<VecDeque<&'static str>>,
+}
+
+impl Credentials for Rotated {
+    fn login<'a>(&'a self, _: &'a str, _: &'a str) -> LoginFuture<'a> {
+        let login = Login::password("robot$team", self.passwords.lock().unwrap()[0]);
+        Box::pin(std::future::ready(Ok(Some(login))))
+    }
+
+    fn renew<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, bool> {
+        let mut passwords = self.passwords.lock().unwrap();
+        let another = passwords.len() > 1;
+        if another {
+            passwords.pop_front();
+        }
+        Box::pin(std::future::ready(another))
+    }
+}
+
+/// Harbor answers a wrong password with a token for what everybody may do.
+#[tokio::test]
+async fn a_password_that_is_refused_is_looked_up_anew() {
+    let tokens: fn(&Asked) -> Option<Reply> = |asked| match (asked.path.as_str(), asked.authorization.as_deref()) {
+        ("/token", Some(shown)) if shown == basic() => Some(reply(200, &[], r#"{"token":"t"}"#)),
+        ("/token", _) => Some(reply(401, &[], "")),
+        (_, Some("Bearer t")) => None,
+        _ => Some(challenge(&asked.host)),
+    };
+    let harbor: fn(&Asked) -> Option<Reply> = |asked| match (asked.path.as_str(), asked.authorization.as_deref()) {
+        ("/token", Some(shown)) if shown == basic() => Some(reply(200, &[], r#"{"token":"t"}"#)),
+        ("/token", _) => Some(reply(200, &[], r#"{"token":"everybody"}"#)),
+        (_, Some("Bearer t")) => None,
+        _ => Some(challenge(&asked.host)),
+    };
+    let names: fn(&Asked) -> Option<Reply> = |asked| {
+        let known = asked.authorization.as_deref() == Some(basic().as_str());
+        (!known).then(|| reply(401, &[("www-authenticate", r#"Basic realm="x""#)], ""))
+    };
+    for answer in [tokens, harbor, names] {
+        for (passwords, accepted) in
+            [(vec!["old", PASSWORD], true), (vec!["old"], false), (vec!["old", "older"], false)]
+        {
+            let double = Double::with_fault(move |asked, _| answer(asked)).await;
+            let rotated = Rotated { passwords: Mutex::new(passwords.into()) };
+            let end = double.end_with(double.settings(), Arc::new(rotated));
+            match end.head_manifest("1").await {
+                Ok(found) => assert!(accepted && found.is_none()),
+                Err(error) => assert!(!accepted && error.class() == ErrorClass::Permanent, "{error}"),
+            }
+            assert!(double.log().len() <= 8, "{:?}", double.lines());
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! is written down.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use accel_image::{Descriptor, Digest, Reference};
 use accel_registry::{Credentials, End, HostSettings, NoCredentials, Registries, Retries};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use tokio::task::JoinHandle;
 
@@ -27,6 +28,8 @@ pub(crate) struct Asked {
     pub(crate) content_type: Option<String>,
     pub(crate) host: String,
     pub(crate) user_agent: String,
+    /// Which connection it came on.
+    pub(crate) peer: SocketAddr,
     pub(crate) body: Bytes,
 }
 
@@ -120,9 +123,10 @@ impl Double {
     ) -> Self {
         let inner = Arc::new(Inner { memory: Mutex::default(), log: Mutex::default(), fault: Box::new(fault) });
         let router = Router::new().fallback(answer).with_state(inner.clone());
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let server = tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
         Self { address, inner, server }
     }
 
@@ -169,7 +173,11 @@ pub(crate) fn quick(mut settings: HostSettings) -> HostSettings {
     settings
 }
 
-async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Reply {
+async fn answer(
+    State(inner): State<Arc<Inner>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Reply {
     let (parts, body) = request.into_parts();
     let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let asked = Asked {
@@ -182,6 +190,7 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Reply {
         content_type: header("content-type"),
         host: header("host").unwrap_or_default(),
         user_agent: header("user-agent").unwrap_or_default(),
+        peer,
         body: axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default(),
     };
     inner.log.lock().unwrap().push(asked.clone());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accel_domain::ErrorClass;
+use accel_domain::{ErrorClass, Secret};
 use accel_image::{Descriptor, Reference};
 use accel_registry::{End, HostSettings, Login, NoCredentials, Registries, RegistryError, StaticCredentials};
 
@@ -52,7 +52,7 @@ fn two_registries_cannot_share_a_name() {
 #[test]
 fn a_proxy_that_cannot_be_used_is_refused_without_its_password() {
     for proxy in ["hunter2", "socks5://user:hunter2@p.example", "http://"] {
-        let settings = HostSettings { proxy: Some(proxy.into()), ..HostSettings::new("a.example") };
+        let settings = HostSettings { proxy: Some(Secret::new(proxy)), ..HostSettings::new("a.example") };
         let error = Registries::new(vec![settings.clone()], Arc::new(NoCredentials)).unwrap_err();
         assert!(!format!("{error} {error:?} {settings:?}").contains("hunter2"), "{error}");
     }
@@ -62,7 +62,7 @@ fn a_proxy_that_cannot_be_used_is_refused_without_its_password() {
 async fn a_proxy_gets_the_requests_of_its_registry() {
     let proxy = Double::start().await;
     let url = format!("http://{}", proxy.address);
-    let settings = HostSettings { proxy: Some(url.into()), ..HostSettings::plain_http("registry.invalid") };
+    let settings = HostSettings { proxy: Some(Secret::new(url)), ..HostSettings::plain_http("registry.invalid") };
     let registries = Registries::new(vec![quick(settings)], Arc::new(NoCredentials)).unwrap();
     let end = End::Registry(registries.repository(&"registry.invalid/team/app:1".parse().unwrap()).unwrap());
     assert_eq!(end.head_manifest("1").await.unwrap(), None);
@@ -78,7 +78,7 @@ async fn blob_storage_gets_no_credentials() {
         Some(_) => Some(reply(307, &[("location", &target)], "")),
     })
     .await;
-    let logins = StaticCredentials::new([(double.address.clone(), Login::new("robot", "pw"))]);
+    let logins = StaticCredentials::new([(double.address.clone(), Login::password("robot", "pw"))]);
     let end = double.end_with(double.settings(), Arc::new(logins));
     let hello = Descriptor::of("x", b"hello");
     assert_eq!(end.get_small_blob(&hello, 100).await.unwrap(), "hello");

@@ -7,6 +7,7 @@ mod main_path;
 
 mod auth;
 mod hosts;
+mod identity;
 mod pull;
 mod push;
 mod tls;

@@ -1,5 +1,7 @@
 //! Pull and push when nothing goes wrong.
 
+use std::collections::BTreeSet;
+
 use accel_image::{Descriptor, Digest, media_type};
 use accel_registry::{End, RegistryError};
 use bytes::Bytes;
@@ -47,6 +49,17 @@ async fn a_blob_goes_up_in_chunks_and_comes_back_whole() {
     let ranges: Vec<_> = double.log().into_iter().filter_map(|asked| asked.content_range).collect();
     assert_eq!(ranges, ["0-4194303", "4194304-8388607", "8388608-9999999"]);
     assert!(double.log().iter().all(|asked| asked.user_agent.starts_with("accel/") && asked.authorization.is_none()));
+}
+
+#[tokio::test]
+async fn requests_in_a_row_share_a_connection() {
+    let double = Double::start().await;
+    let end = double.end();
+    let digest = send(&end, &pattern(10_000), 1000).await.unwrap();
+    read_all(&end, &Descriptor::new("x", digest, 10_000), 0).await.unwrap();
+    assert_eq!(end.head_manifest("1").await.unwrap(), None);
+    let peers: BTreeSet<_> = double.log().iter().map(|asked| asked.peer).collect();
+    assert_eq!((peers.len(), double.log().len()), (1, 14));
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ impl Stage {
 
     /// The name and the password for the registry.
     pub(crate) fn with_login(mut self, username: &str, password: &str) -> Self {
-        self.logins.push((self.registry.host(), Login::new(username, password)));
+        self.logins.push((self.registry.host(), Login::password(username, password)));
         self
     }
 
