@@ -60,6 +60,12 @@ impl Pool {
         self.threads
     }
 
+    /// Frees the buffers that no layer holds: for times without work.
+    pub fn free_unused(&self) {
+        self.inputs.free_unused();
+        self.outputs.free_unused();
+    }
+
     /// What units are filled in.
     pub(crate) const fn inputs(&self) -> &Arc<Stock<Input>> {
         &self.inputs

@@ -75,6 +75,13 @@ impl<T: Reuse> Stock<T> {
         self.changed.notify_all();
     }
 
+    /// Frees the buffers that nobody holds; they are made again when they are needed.
+    pub(crate) fn free_unused(&self) {
+        let mut state = self.lock();
+        state.made -= state.free.len();
+        state.free = Vec::new();
+    }
+
     /// Whether all buffers are back within `time`: threads may still work on those of a layer that was given up.
     #[cfg(any(test, feature = "conformance"))]
     pub(crate) fn is_whole_within(&self, time: std::time::Duration) -> bool {
@@ -169,6 +176,18 @@ mod tests {
         assert!(stock.lock().may_take(greedy.id, 3), "nobody else is open");
         drop((first, second));
         assert_eq!(stock.lock().held[&greedy.id], 0);
+    }
+
+    #[test]
+    fn what_was_freed_is_made_again() {
+        let stock = Stock::<Slate>::new(2);
+        let share = stock.share();
+        let held = share.take();
+        drop(share.take());
+        stock.free_unused();
+        assert_eq!((stock.lock().made, stock.lock().free.len()), (1, 0));
+        assert!(share.take().0 && held.0);
+        assert_eq!((stock.lock().made, stock.lock().free.len()), (2, 1));
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl BodyPool {
         }
         drop(permit);
     }
+
+    /// Frees the bodies that wait to be used again: for times without work.
+    pub(crate) fn free_unused(&self) {
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What all conversions of a process share: compression threads and memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use accel_driver::Pool;
 use tokio::sync::Semaphore;
@@ -9,14 +10,18 @@ use crate::bodies::BodyPool;
 
 /// Shared by all conversions of a process. Cheap to clone.
 ///
-/// Memory: the pool's units, and for each open layer two upload bodies of 4 MiB. Layers open at a time are as many as
-/// compression threads, at least two.
+/// Memory: the pool's units, and an upload body of 4 MiB for each open layer and one more. Layers open at a time are as
+/// many as compression threads, at least two. While nothing is converted, nothing is kept.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) pool: Pool,
     pub(crate) bodies: BodyPool,
     pub(crate) open_layers: Arc<Semaphore>,
+    conversions: Arc<AtomicUsize>,
 }
+
+/// Says that an image is being converted.
+pub(crate) struct AtWork<'e>(&'e Engine);
 
 impl Engine {
     /// An engine with `threads` compression threads.
@@ -24,6 +29,26 @@ impl Engine {
     pub fn new(threads: usize) -> Self {
         let pool = Pool::new(threads);
         let open_layers = pool.threads().max(2);
-        Self { pool, bodies: BodyPool::new(open_layers), open_layers: Arc::new(Semaphore::new(open_layers)) }
+        Self {
+            pool,
+            bodies: BodyPool::new(open_layers),
+            open_layers: Arc::new(Semaphore::new(open_layers)),
+            conversions: Arc::default(),
+        }
+    }
+
+    /// An image is converted until this is dropped.
+    pub(crate) fn at_work(&self) -> AtWork<'_> {
+        self.conversions.fetch_add(1, Ordering::Relaxed);
+        AtWork(self)
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if self.0.conversions.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.bodies.free_unused();
+            self.0.pool.free_unused();
+        }
     }
 }

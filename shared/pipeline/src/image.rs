@@ -232,6 +232,7 @@ async fn convert_layers<C: LayerCache>(
     layers: &Layers<'_, C>,
     planned: &[PlannedLayer],
 ) -> Result<Vec<LayerReport>, ConvertError> {
+    let _at_work = layers.engine.at_work();
     let halt = Stop::new();
     let layers = &Layers { stop: layers.stop.or(&halt), driver: Arc::clone(&layers.driver), ..*layers };
     let in_flight = LAYERS_IN_FLIGHT.max(layers.engine.pool.threads());
