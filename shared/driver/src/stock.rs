@@ -181,13 +181,17 @@ mod tests {
     #[test]
     fn what_was_freed_is_made_again() {
         let stock = Stock::<Slate>::new(2);
+        let made_and_free = || {
+            let state = stock.lock();
+            (state.made, state.free.len())
+        };
         let share = stock.share();
         let held = share.take();
         drop(share.take());
         stock.free_unused();
-        assert_eq!((stock.lock().made, stock.lock().free.len()), (1, 0));
+        assert_eq!(made_and_free(), (1, 0));
         assert!(share.take().0 && held.0);
-        assert_eq!((stock.lock().made, stock.lock().free.len()), (2, 1));
+        assert_eq!(made_and_free(), (2, 1));
     }
 
     #[test]

@@ -45,10 +45,11 @@ pub struct Chunk {
     pub digest: Digest,
 }
 
-/// The input of a unit: bytes, and where members and chunks begin. Filled by a front.
+/// The input of a unit: `len` bytes of the buffer, and where members and chunks begin. Filled by a front.
 #[derive(Default)]
 pub(crate) struct Input {
-    bytes: Vec<u8>,
+    buffer: Vec<u8>,
+    len: usize,
     members: Vec<Member>,
     chunks: Vec<Chunk>,
 }
@@ -69,11 +70,11 @@ pub struct Unit {
 
 impl Reuse for Input {
     fn make() -> Self {
-        Self { bytes: Vec::with_capacity(UNIT_BYTES), ..Self::default() }
+        Self { buffer: vec![0; UNIT_BYTES], ..Self::default() }
     }
 
     fn clear(&mut self) {
-        self.bytes.clear();
+        self.len = 0;
         self.members.clear();
         self.chunks.clear();
     }
@@ -93,20 +94,21 @@ impl Reuse for Compressed {
 impl Input {
     /// How many more bytes fit in.
     pub(crate) fn room(&self) -> usize {
-        UNIT_BYTES - self.bytes.len()
+        UNIT_BYTES - self.len
     }
 
     /// How many bytes the open member has; `None` before the first.
     pub(crate) fn member_bytes(&self) -> Option<usize> {
-        self.members.last().map(|member| self.bytes.len() - member.input)
+        self.members.last().map(|member| self.len - member.input)
     }
 
     pub(crate) fn begin_member(&mut self) {
-        self.members.push(Member { input: self.bytes.len(), output: 0 });
+        self.members.push(Member { input: self.len, output: 0 });
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.buffer[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
     }
 
     /// Appends a chunk to the open member; `fill` puts its bytes into place.
@@ -115,9 +117,9 @@ impl Input {
         len: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<(), DriverError>,
     ) -> Result<usize, DriverError> {
-        let start = self.bytes.len();
-        self.bytes.resize(start + len, 0);
-        fill(&mut self.bytes[start..])?;
+        let start = self.len;
+        fill(&mut self.buffer[start..start + len])?;
+        self.len += len;
         let (member, digest) = (self.members.len() - 1, Digest::from_bytes([0; 32]));
         self.chunks.push(Chunk { member, input: start, len, digest });
         Ok(self.chunks.len() - 1)
@@ -125,7 +127,7 @@ impl Input {
 
     /// The bytes of the latest chunk.
     pub(crate) fn last_chunk(&self) -> &[u8] {
-        self.chunks.last().map_or(&[], |chunk| &self.bytes[chunk.input..chunk.input + chunk.len])
+        self.chunks.last().map_or(&[], |chunk| &self.buffer[chunk.input..chunk.input + chunk.len])
     }
 }
 
@@ -137,7 +139,7 @@ impl Unit {
     /// The bytes that went in.
     #[must_use]
     pub fn input(&self) -> &[u8] {
-        &self.input.bytes
+        &self.input.buffer[..self.input.len]
     }
 
     /// The compressed bytes.
@@ -160,7 +162,8 @@ impl Unit {
 
     /// Hashes the chunks and compresses the members.
     pub(crate) fn compress(&mut self, encoder: &mut Encoder) -> Result<(), DriverError> {
-        let Input { bytes, members, chunks } = &mut *self.input;
+        let Input { buffer, len, members, chunks } = &mut *self.input;
+        let bytes = &buffer[..*len];
         for chunk in chunks {
             chunk.digest = Digest::of(&bytes[chunk.input..chunk.input + chunk.len]);
         }
