@@ -163,7 +163,7 @@ mod tests {
         let mut rules = rules(&[ESGZ, "{project}/{name}:{tag}-esgz"]);
         let tasks = planned(&rules, &event(EventKind::Push, &["h.example/p/r:1"]));
         assert_eq!(tasks.iter().map(|task| task.state).collect::<Vec<_>>(), [State::Queued, State::Failed]);
-        assert!(tasks[1].reason.contains("h.example/p/r:1 as estargz/1"), "{}", tasks[1].reason);
+        assert!(tasks[1].reason.contains("h.example/p/r:1 as estargz/2"), "{}", tasks[1].reason);
         rules.entries.truncate(1);
         assert_eq!(planned(&rules, &event(EventKind::Push, &["h.example/p/r:1", "h.example/p/r:1"])).len(), 1);
     }

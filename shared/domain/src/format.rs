@@ -29,7 +29,7 @@ impl Format {
     #[must_use]
     pub const fn version(self) -> u32 {
         match self {
-            Self::Estargz => 1,
+            Self::Estargz => 2,
         }
     }
 

@@ -10,7 +10,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use crate::layout::{TOC_NAME, footer};
 
 /// JSON is deflated by zlib-rs at this level, part of the format's version.
-const LEVEL: u32 = 6;
+const LEVEL: u32 = 5;
 /// JSON is gathered until it is worth a call.
 const GATHER: usize = 32 << 10;
 /// Compressed JSON is kept in blocks of this size: nothing is moved when it grows.

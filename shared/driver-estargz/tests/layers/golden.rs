@@ -31,43 +31,43 @@ fn fixture() -> Vec<Entry> {
 
 #[test]
 fn output_did_not_change() {
-    assert_eq!(Format::Estargz.version(), 1, "new goldens go with a new version");
+    assert_eq!(Format::Estargz.version(), 2, "new goldens go with a new version");
     let default = EstargzOptions::default;
     let rows = [
         (
             "default",
             default(),
-            "ecb6173664850d34935f0c6ec7b1dbf68e9769e52c9b937a34300bf6a7db7edb",
+            "481a04f61b964a01d0c0d442886d3c9c5aa7dfee50ed76dcd540e3d49466a2ff",
             "sha256:7102abb7c8a4bf5423e0eb295f8a5fdfd27e0354907b1ca6b575490f5d312cf4",
         ),
         (
             "level 1",
             EstargzOptions { level: 1, ..default() },
-            "9bc0c382739de694e3791821858885eea8f16cb7a6dfab8bf1078d85ffbf1b74",
+            "2f65857d1dd58dd10025d0f3e6f8ed371c666d73557dfdff4343a20ec91e1af0",
             "sha256:a842eb8837b0be46af0d76b18d3d2d9a942998353dd1e0f5f3af1b75b6881b1c",
         ),
         (
             "level 12",
             EstargzOptions { level: 12, ..default() },
-            "5d2761316e9dd5187e429434b70b15dcc057f39f9e192ec120a47a8da4b78206",
+            "1819f4c1c2cfb01c40cc0794ded03369091c5ef25d6527f70e4e6045695a9977",
             "sha256:6e4abbdf6216696efd55fd75812db3990bd783371a2807505ffa41e037d2bb06",
         ),
         (
             "chunks of 64 KiB",
             chunked(65_536),
-            "2bb606d9b0c6f56ed8b45ab6e4bfee742a0722575b10b87430d8c5efe670755c",
+            "df5e4d3ed0d2ab0834a88c9de4273ea504c14c8df6945519fbbcde9a96a40946",
             "sha256:bc8aaaa8ebf0acc99d6b5ab99fd3c6d3f59de5f230215381712dc3e7a3f3a938",
         ),
         (
             "shared members",
             EstargzOptions { min_chunk_size: ByteSize(16_384), ..default() },
-            "4dbec7cff8226432f72af27f0ab5215f33dbf34c456aac5b435e5d1fe848e9ae",
+            "095bd514ba4affb63558162319a4e8875d5b47902fb5608fb2a60d82aa3c43b0",
             "sha256:56324bc7ceb514dc7a6018e3edeb6e841ac88ee4d907781a7940d3c1645246fa",
         ),
         (
             "prefetch",
             prefetching(&["/bin/*", "/small/3*"]),
-            "1c0d9ff1b4717be7904433b4c48b89ee9d7e9c4b9097c1c9ec3b0dadedeb146f",
+            "035cc67c5a3c3e749c9f03f4e6c2722886e7df89659f698b79bd85eb2f7b673b",
             "sha256:ceaa9e3f52b7dbb097b8431353e2328808e3ac4c6bf7b88e73b53abd648a8225",
         ),
     ];
