@@ -21,6 +21,11 @@ interop:
     tests/setup
     tests/interop/run
 
+# Accel and the service that it replaces, side by side, on this machine: docs/PERFORMANCE.md
+bench *options:
+    tests/setup
+    tests/bench/run {{options}}
+
 # Accel with a registry and an image of its own, on 127.0.0.1:2077
 demo:
     cargo run --release -p accelctl -- serve --demo

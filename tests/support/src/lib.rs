@@ -11,9 +11,12 @@ pub mod compress;
 
 pub mod image;
 
+pub mod text;
+
 pub mod tree;
 
 pub use faults::{Fault, FaultyRegistry, Request, Rule, Seen};
 pub use image::{ImageBuilder, IndexBuilder, PushedImage};
 pub use tar::{Entry, Format, nasty_tar, sparse_tar, tar};
+pub use text::text;
 pub use tree::Tree;
