@@ -7,8 +7,8 @@ use crate::{completions, config, convert, inspect, serve, store, task, verify};
 
 /// Turns container images into lazily pullable ones.
 ///
-/// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 failed, but may succeed later; 4 compared and different; 130
-/// interrupted; 141 nobody reads the output.
+/// Exit codes: 0 done; 1 failed; 2 wrong usage; 3 failed, but may succeed later; 4 compared and different; 5
+/// nothing written, since the source is accelerated itself; 130 interrupted; 141 nobody reads the output.
 #[derive(Debug, Parser)]
 #[command(name = "accelctl", version, propagate_version = true)]
 pub(crate) struct Args {

@@ -16,7 +16,7 @@ use crate::args;
 use crate::bars::Bars;
 use crate::connect::{ConnectArgs, finish};
 use crate::exit::{INTERRUPTED, Quietly, WrongUsage};
-use crate::out::out;
+use crate::out::{out, plain};
 use crate::phases::Phases;
 use crate::place::Place;
 use crate::records::Records;
@@ -108,12 +108,33 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
     let converting = Box::pin(convert_and_tag(&engine, &records, &job, &phases, &stop));
     let done = unless_interrupted(converting, &stop).await?;
     bars.clear();
+    let made_of = match &done {
+        Outcome::AlreadyAccelerated(marker) => Some(plain(&marker.source)),
+        Outcome::Converted(_) | Outcome::AlreadyThere { .. } | Outcome::Superseded { .. } | Outcome::NotAnImage(_) => {
+            None
+        }
+    };
     let report = Report::new(&args.source, &target, &phases, done);
     match args.output {
         args::Format::Json => out!("{}", serde_json::to_string_pretty(&report)?),
-        args::Format::Text => report.print(),
+        args::Format::Text if made_of.is_none() => report.print(),
+        args::Format::Text => {}
     }
-    Ok(())
+    match made_of {
+        Some(made_of) => Err(NotWritten { image: args.source, made_of, target }.into()),
+        None => Ok(()),
+    }
+}
+
+/// The source is a result of Accel's: there is nothing to convert, and no target.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was written to {target}: {image} was itself made by Accel, of {made_of}")]
+pub(crate) struct NotWritten {
+    /// The image that was to be converted.
+    image: Place,
+    /// What its marker names.
+    made_of: String,
+    target: Place,
 }
 
 /// The source tag was moved by somebody else meanwhile.
@@ -180,7 +201,7 @@ async fn convert_and_tag(
             Err(ConvertError::Unsupported(reason).into())
         }
         Outcome::Superseded { .. } => Err(Moved.into()),
-        Outcome::Converted(_) | Outcome::AlreadyThere { .. } | Outcome::AlreadyAccelerated => Ok(outcome),
+        Outcome::Converted(_) | Outcome::AlreadyThere { .. } | Outcome::AlreadyAccelerated(_) => Ok(outcome),
     }
 }
 

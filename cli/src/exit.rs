@@ -9,7 +9,7 @@ use accel_runtime::SecretError;
 use accel_tasks::StoreError;
 
 use crate::api::ApiError;
-use crate::convert::Moved;
+use crate::convert::{Moved, NotWritten};
 
 /// It failed, and will fail again until something is changed.
 pub(crate) const FAILED: u8 = 1;
@@ -19,6 +19,8 @@ pub(crate) const WRONG_USAGE: u8 = 2;
 pub(crate) const TRY_AGAIN: u8 = 3;
 /// It was compared, and differs.
 pub(crate) const DIFFERS: u8 = 4;
+/// There is no target, since the source is a result of Accel's itself.
+pub(crate) const NOT_WRITTEN: u8 = 5;
 /// It was interrupted.
 pub(crate) const INTERRUPTED: u8 = 130;
 /// Nobody read what it wrote, as with SIGPIPE.
@@ -47,6 +49,9 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     if error.is::<WrongUsage>() {
         return ExitCode::from(WRONG_USAGE);
     }
+    if error.is::<NotWritten>() {
+        return ExitCode::from(NOT_WRITTEN);
+    }
     ExitCode::from(match class(&error) {
         Some(ErrorClass::Transient(_)) => TRY_AGAIN,
         Some(ErrorClass::Interrupted) => INTERRUPTED,
@@ -56,6 +61,9 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
 
 /// The option that may help: the message itself speaks of the configuration.
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    if error.is::<NotWritten>() {
+        return Some("convert what it was made of; or copy the image as it is, with `skopeo copy --all` for one");
+    }
     let convert = error.downcast_ref().or_else(|| within_verify(error)).or_else(|| within_inspect(error));
     let registry = match convert {
         Some(ConvertError::Registry(error)) => Some(error),

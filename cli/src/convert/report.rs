@@ -1,7 +1,7 @@
 //! What `convert` reports, for people and for programs.
 
 use accel_image::Digest;
-use accel_pipeline::{ConvertedImage, LayerReport, Outcome};
+use accel_pipeline::{ConvertedImage, LayerReport, Origin, Outcome};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -22,6 +22,8 @@ pub(super) struct Report {
     target: String,
     source_digest: Option<Digest>,
     target_digest: Option<Digest>,
+    /// Of a source that is a result of Accel's itself: what it was made of.
+    origin: Option<Origin>,
     source_size: u64,
     target_size: u64,
     platforms: usize,
@@ -70,6 +72,7 @@ impl Report {
             target: target.to_string(),
             source_digest: None,
             target_digest: None,
+            origin: None,
             source_size: 0,
             target_size: 0,
             platforms: 0,
@@ -94,7 +97,7 @@ impl Report {
                 report.source_digest = Some(source_digest);
                 report.target_digest = Some(target_digest);
             }
-            Outcome::AlreadyAccelerated => {}
+            Outcome::AlreadyAccelerated(marker) => report.origin = Some(marker.into()),
             Outcome::Superseded { .. } => report.outcome = "superseded",
             Outcome::NotAnImage(_) => report.outcome = "not an image",
         }
@@ -131,13 +134,10 @@ impl Report {
         }
     }
 
-    /// Writes it for people.
+    /// Writes it for people, if there is a target.
     pub(super) fn print(&self) {
+        let (Some(source), Some(target)) = (self.source_digest, self.target_digest) else { return };
         out!("{} -> {}", self.source, self.target);
-        let (Some(source), Some(target)) = (self.source_digest, self.target_digest) else {
-            out!("the source is an accelerated image itself: nothing was written");
-            return;
-        };
         if self.outcome == ALREADY {
             out!("  source  {source}");
             out!("  target  {target}");

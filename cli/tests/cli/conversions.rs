@@ -140,14 +140,25 @@ async fn a_target_of_somebody_else_is_not_replaced_unless_adopted() {
 }
 
 #[tokio::test]
-async fn the_source_of_a_result_is_not_converted_again() {
+async fn a_result_is_not_converted_again_and_scripts_hear_that_there_is_no_target() {
     let machine = Machine::new().await;
-    two_layers("a").push(machine.content(), REPOSITORY, Some("1"));
+    let pushed = two_layers("a").push(machine.content(), REPOSITORY, Some("1"));
     machine.convert(&[&machine.image("1")]).await;
-    let ran = machine.run(&["convert", &machine.image("1-esgz"), "--plain-http", &machine.registry.host()]).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stdout.contains("accelerated image itself"), "{ran:?}");
-    assert!(machine.content().manifest(REPOSITORY, "1-esgz-esgz").is_none());
+    let (source, host) = (machine.image("1-esgz"), machine.registry.host());
+    for (target, made) in [(None, "1-esgz-esgz"), (Some(machine.image("named")), "named")] {
+        let args: Vec<&str> = ["convert", &source].into_iter().chain(target.as_deref()).collect();
+        let ran = machine.run(&[&args[..], &["--plain-http", &host]].concat()).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(5), ""), "{ran:?}");
+        for expected in [format!("of {}\n", machine.image("1")), machine.image(made), "copy the image".to_owned()] {
+            assert!(ran.stderr.contains(&expected), "{expected}: {ran:?}");
+        }
+        assert!(machine.content().manifest(REPOSITORY, made).is_none());
+        let ran = machine.run(&machine.convert_args(&args[1..])).await;
+        let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((ran.code, &report["outcome"]), (Some(5), &json!("already accelerated")), "{ran:?}");
+        assert_eq!(report["origin"]["source"], machine.image("1"));
+        assert_eq!(digest(&report["origin"], "source_digest"), pushed.manifest.digest);
+    }
 }
 
 #[tokio::test]

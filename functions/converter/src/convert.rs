@@ -39,7 +39,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
                 let done = already_accelerated(Some(target_digest));
                 self.tagged(task, &job, confirm_tag(&job, source_digest).await?, done).await
             }
-            Outcome::AlreadyAccelerated => Ok(already_accelerated(None)),
+            Outcome::AlreadyAccelerated(_) => Ok(already_accelerated(None)),
             Outcome::Superseded { now } => Ok(superseded(now)),
             Outcome::NotAnImage(media_type) => {
                 tracing::info!(%media_type, "not a container image");

@@ -83,8 +83,8 @@ pub enum Outcome {
         /// What stands under the target tag.
         target_digest: Digest,
     },
-    /// The source is a result of Accel's itself.
-    AlreadyAccelerated,
+    /// The source is a result of Accel's itself, made of what this says. Nothing is written.
+    AlreadyAccelerated(Marker),
     /// The source tag points elsewhere by now.
     Superseded {
         /// At what; `None` if it is gone.
@@ -199,8 +199,8 @@ async fn prepare(job: &Job) -> Result<Prepared, ConvertError> {
         }
         top => top?,
     };
-    if Marker::read(top.document.annotations()).is_some() {
-        return Ok(Prepared::Nothing(Outcome::AlreadyAccelerated));
+    if let Some(marker) = Marker::read(top.document.annotations()) {
+        return Ok(Prepared::Nothing(Outcome::AlreadyAccelerated(marker)));
     }
     if job.digest.is_none()
         && let Some(target_digest) = tag::already_there(job, top.digest).await?
