@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use accel_domain::config::{Config, MAX_FILE_BYTES, migrate, reference_markdown, schema};
+use accel_domain::config::{Config, Fault, MAX_FILE_BYTES, migrate, reference_markdown, schema};
 use accel_runtime::config::{LoadError, load};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
+use serde::Serialize;
 
+use crate::args::Format;
 use crate::exit::{FAILED, Quietly};
 use crate::out;
 use crate::out::out;
@@ -19,6 +21,9 @@ pub(crate) enum ConfigCommand {
     Check {
         /// The configuration.
         file: PathBuf,
+        /// How what was found is written.
+        #[arg(long, value_enum, default_value_t)]
+        output: Format,
     },
     /// Turn acceld's configuration into one of Accel; what has no counterpart is named on standard error.
     Migrate {
@@ -37,12 +42,9 @@ pub(crate) enum ConfigCommand {
 /// Runs the command.
 pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<()> {
     match command {
-        ConfigCommand::Check { file } => check(&file),
+        ConfigCommand::Check { file, output } => check(&file, output),
         ConfigCommand::Migrate { file, output } => migrate_file(&file, output.as_deref()),
-        ConfigCommand::Schema => {
-            out!("{}", serde_json::to_string_pretty(&schema())?);
-            Ok(())
-        }
+        ConfigCommand::Schema => out::json(&schema()),
         ConfigCommand::Docs => {
             out::write_all(reference_markdown().as_bytes());
             Ok(())
@@ -50,31 +52,54 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<()> {
     }
 }
 
+/// What `config check` found, for programs.
+#[derive(Debug, Default, Serialize)]
+struct Checked<'c> {
+    ok: bool,
+    file: String,
+    faults: &'c [Fault],
+    warnings: Vec<String>,
+    /// How many there are; `None` with faults.
+    registries: Option<usize>,
+    rules: Option<usize>,
+}
+
 /// Faults are the product of this command, so they go to standard output.
-fn check(file: &Path) -> anyhow::Result<()> {
+fn check(file: &Path, output: Format) -> anyhow::Result<()> {
+    let name = file.display().to_string();
     match load(Some(file)) {
-        Ok(config) => {
-            tell(file, &config);
-            Ok(())
-        }
-        Err(LoadError::Faulty(faults)) => {
-            out!("{faults}");
+        Ok(config) => tell(&Checked::of(name, &config), output),
+        Err(LoadError::Faulty(found)) => {
+            match output {
+                Format::Json => out::json(&Checked { file: name, faults: found.faults(), ..Checked::default() })?,
+                Format::Text => out!("{found}"),
+            }
             Err(Quietly(FAILED).into())
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn tell(file: &Path, config: &Config) {
-    let file = file.display();
-    for warning in config.warnings() {
+impl Checked<'_> {
+    fn of(file: String, config: &Config) -> Self {
+        let mut warnings = config.warnings();
+        warnings.extend(config.required_rules().err().map(|none| none.to_string()));
+        let (registries, rules) = (Some(config.hosts().count()), Some(config.rules.len()));
+        Self { ok: true, file, faults: &[], warnings, registries, rules }
+    }
+}
+
+fn tell(checked: &Checked<'_>, output: Format) -> anyhow::Result<()> {
+    if output == Format::Json {
+        return out::json(checked);
+    }
+    let file = &checked.file;
+    for warning in &checked.warnings {
         out!("{file}: warning: {warning}");
     }
-    if let Err(none) = config.required_rules() {
-        out!("{file}: warning: {none}");
-    }
-    let (hosts, rules) = (config.hosts().count(), config.rules.len());
+    let (hosts, rules) = (checked.registries.unwrap_or_default(), checked.rules.unwrap_or_default());
     out!("{file}: no faults; registries: {hosts}, rules: {rules}");
+    Ok(())
 }
 
 fn migrate_file(file: &Path, output: Option<&Path>) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ use crate::args;
 use crate::bars::Bars;
 use crate::connect::{ConnectArgs, finish};
 use crate::exit::{INTERRUPTED, Quietly, WrongUsage};
-use crate::out::{out, plain};
+use crate::out::{self, plain};
 use crate::phases::Phases;
 use crate::place::Place;
 use crate::records::Records;
@@ -116,7 +116,7 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
     };
     let report = Report::new(&args.source, &target, &phases, done);
     match args.output {
-        args::Format::Json => out!("{}", serde_json::to_string_pretty(&report)?),
+        args::Format::Json => out::json(&report)?,
         args::Format::Text if made_of.is_none() => report.print(),
         args::Format::Text => {}
     }

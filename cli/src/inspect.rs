@@ -6,7 +6,7 @@ use clap::Args;
 use crate::args::Format;
 use crate::bars::short;
 use crate::connect::ConnectArgs;
-use crate::out::{out, plain};
+use crate::out::{self, out, plain};
 use crate::place::Place;
 use crate::show;
 
@@ -28,7 +28,7 @@ pub(crate) async fn run(args: InspectArgs) -> anyhow::Result<()> {
     let end = ends.source(&args.image).await?;
     let report = inspect_image(&end, &args.image.key(), ends.limits(&args.image)).await?;
     match args.output {
-        Format::Json => out!("{}", serde_json::to_string_pretty(&report)?),
+        Format::Json => out::json(&report)?,
         Format::Text => print(&args.image, &report),
     }
     Ok(())

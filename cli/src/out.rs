@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 
+use serde::Serialize;
+
 use crate::exit;
 
 /// Writes a line to standard output, as `println!` does. A reader that has gone away (`accelctl … | head`) ends the
@@ -16,6 +18,12 @@ pub(crate) use out;
 /// Writes to standard output.
 pub(crate) fn write(text: fmt::Arguments<'_>) {
     settle(io::stdout().lock().write_fmt(text));
+}
+
+/// Writes one JSON document to standard output, for programs.
+pub(crate) fn json(document: &impl Serialize) -> anyhow::Result<()> {
+    write(format_args!("{}\n", serde_json::to_string_pretty(document)?));
+    Ok(())
 }
 
 /// Writes to standard output what no terminal has to show line by line.

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use accel_domain::Timestamp;
 use accel_domain::task::Status;
+use accel_tasks::embedded::Salvaged;
 use accel_tasks::{Embedded, ListQuery, StoreError, TaskStore as _};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
+use serde::Serialize;
 
-use crate::out::out;
+use crate::args::Format;
+use crate::out::{self, out};
 
 /// The store's file in the directory that `server.state` names.
 pub(crate) const STORE_FILE: &str = "accel.redb";
@@ -19,19 +22,46 @@ pub(crate) enum StoreCommand {
     Check {
         /// The store's file, or the directory that `server.state` names.
         path: PathBuf,
+        /// How what was found is written.
+        #[arg(long, value_enum, default_value_t)]
+        output: Format,
     },
     /// Set a damaged store aside, and copy what can be read of it into a new one.
     Salvage {
         /// The store's file, or the directory that `server.state` names.
         path: PathBuf,
+        /// How what was done is written.
+        #[arg(long, value_enum, default_value_t)]
+        output: Format,
     },
+}
+
+/// What `store check` found, for programs. The counts are `None` if the store is damaged.
+#[derive(Debug, Default, Serialize)]
+struct Checked {
+    ok: bool,
+    path: PathBuf,
+    processing: Option<usize>,
+    completed: Option<usize>,
+    failed: Option<usize>,
+    damage: Option<String>,
+}
+
+/// What `store salvage` did, for programs.
+#[derive(Debug, Serialize)]
+struct Rescued<'s> {
+    path: &'s Path,
+    set_aside: &'s Path,
+    tasks: usize,
+    tasks_lost: usize,
+    layers: usize,
 }
 
 /// Runs the command.
 pub(crate) async fn run(command: StoreCommand) -> anyhow::Result<()> {
     match command {
-        StoreCommand::Check { path } => check(&file(&path)?).await,
-        StoreCommand::Salvage { path } => salvage(&file(&path)?),
+        StoreCommand::Check { path, output } => check(&file(&path)?, output).await,
+        StoreCommand::Salvage { path, output } => salvage(&file(&path)?, output),
     }
 }
 
@@ -44,14 +74,37 @@ fn file(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-async fn check(path: &Path) -> anyhow::Result<()> {
+async fn check(path: &Path, output: Format) -> anyhow::Result<()> {
     let store = match Embedded::open(path) {
         Err(error @ StoreError::Damaged { .. }) => {
+            if output == Format::Json {
+                let damage = Some(error.to_string());
+                out::json(&Checked { path: path.to_owned(), damage, ..Checked::default() })?;
+            }
             let advice = format!("`accelctl store salvage {}` rescues what can be read", path.display());
             return Err(anyhow::Error::new(error).context(advice));
         }
         opened => opened?,
     };
+    let [processing, completed, failed] = counts(&store).await?;
+    match output {
+        Format::Json => out::json(&Checked {
+            ok: true,
+            path: path.to_owned(),
+            processing: Some(processing),
+            completed: Some(completed),
+            failed: Some(failed),
+            damage: None,
+        })?,
+        Format::Text => {
+            out!("{}: whole, {processing} tasks to do, {completed} completed, {failed} failed", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// The tasks by status: to do, completed, failed.
+async fn counts(store: &Embedded) -> anyhow::Result<[usize; 3]> {
     let (mut counts, mut query) = ([0_usize; 3], ListQuery::default());
     loop {
         let page = store.list(&query, Timestamp::now()).await?;
@@ -63,21 +116,21 @@ async fn check(path: &Path) -> anyhow::Result<()> {
             }] += 1;
         }
         if page.next.is_none() {
-            break;
+            return Ok(counts);
         }
         query.cursor = page.next;
     }
-    let [processing, completed, failed] = counts;
-    out!("{}: whole, {processing} tasks to do, {completed} completed, {failed} failed", path.display());
-    Ok(())
 }
 
-fn salvage(path: &Path) -> anyhow::Result<()> {
-    let salvaged = Embedded::salvage(path)?;
-    out!("{}: {} tasks and {} layer records rescued", path.display(), salvaged.kept, salvaged.layers);
-    if salvaged.lost > 0 {
-        out!("{} tasks could not be read", salvaged.lost);
+fn salvage(path: &Path, output: Format) -> anyhow::Result<()> {
+    let Salvaged { set_aside, kept: tasks, lost: tasks_lost, layers } = Embedded::salvage(path)?;
+    if output == Format::Json {
+        return out::json(&Rescued { path, set_aside: &set_aside, tasks, tasks_lost, layers });
     }
-    out!("the damaged file is now {}", salvaged.set_aside.display());
+    out!("{}: {tasks} tasks and {layers} layer records rescued", path.display());
+    if tasks_lost > 0 {
+        out!("{tasks_lost} tasks could not be read");
+    }
+    out!("the damaged file is now {}", set_aside.display());
     Ok(())
 }

@@ -11,9 +11,9 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use crate::api::{Address, Api, AuthHeader, DEFAULT_ADDRESS};
+use crate::api::{Address, Api, ApiError, AuthHeader, DEFAULT_ADDRESS};
 use crate::args::Format;
-use crate::out::{out, plain};
+use crate::out::{self, out, plain};
 use row::Row;
 
 /// The variable that is read where no other is named.
@@ -58,17 +58,20 @@ enum TaskCommand {
         output: Format,
     },
     /// Run tasks again, from the beginning and at once.
-    Retry {
-        /// The tasks.
-        #[arg(required = true)]
-        ids: Vec<TaskId>,
-    },
+    Retry(TasksArgs),
     /// Stop tasks.
-    Cancel {
-        /// The tasks.
-        #[arg(required = true)]
-        ids: Vec<TaskId>,
-    },
+    Cancel(TasksArgs),
+}
+
+/// Options of `task retry` and `task cancel`.
+#[derive(Debug, Args)]
+struct TasksArgs {
+    /// The tasks.
+    #[arg(required = true)]
+    ids: Vec<TaskId>,
+    /// How they are written, as they are now.
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
 }
 
 /// Runs the command.
@@ -81,18 +84,8 @@ pub(crate) async fn run(args: TaskArgs) -> anyhow::Result<()> {
             show(&api.get(&id).await?, output)?;
             Ok(())
         }
-        TaskCommand::Retry { ids } => {
-            for id in &ids {
-                tell(id, "runs again", api.retry(id).await?);
-            }
-            Ok(())
-        }
-        TaskCommand::Cancel { ids } => {
-            for id in &ids {
-                tell(id, "is cancelled", api.cancel(id).await?);
-            }
-            Ok(())
-        }
+        TaskCommand::Retry(args) => each(args, "runs again", async |id| api.retry(id).await).await,
+        TaskCommand::Cancel(args) => each(args, "is cancelled", async |id| api.cancel(id).await).await,
     }
 }
 
@@ -113,6 +106,33 @@ impl ServerArgs {
     }
 }
 
+/// Does `ask` to one task after the other. What was done before one is refused is told all the same.
+async fn each(
+    args: TasksArgs,
+    what: &str,
+    ask: impl AsyncFn(&TaskId) -> Result<Value, ApiError>,
+) -> anyhow::Result<()> {
+    let (mut done, mut refused) = (Vec::new(), None);
+    for id in &args.ids {
+        match ask(id).await {
+            Ok(task) => {
+                if args.output == Format::Text {
+                    tell(id, what, task.clone());
+                }
+                done.push(task);
+            }
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    if args.output == Format::Json {
+        out::json(&done)?;
+    }
+    refused.map_or(Ok(()), |error| Err(error.into()))
+}
+
 fn tell(id: &TaskId, what: &str, task: Value) {
     let row = Row::of(task);
     out!("{id} {what}: {} is {}", plain(&row.source), plain(&row.status));
@@ -121,8 +141,7 @@ fn tell(id: &TaskId, what: &str, task: Value) {
 fn show(task: &Value, output: Format) -> anyhow::Result<()> {
     let lines = task.as_object().context("the server's answer is no task")?;
     if output == Format::Json {
-        out!("{}", serde_json::to_string_pretty(task)?);
-        return Ok(());
+        return out::json(task);
     }
     let widest = lines.keys().map(|key| key.chars().count()).max().unwrap_or_default();
     for (key, value) in lines {

@@ -9,7 +9,7 @@ use crate::args::Format;
 use crate::bars::Bars;
 use crate::connect::ConnectArgs;
 use crate::exit::{DIFFERS, Quietly};
-use crate::out::{out, plain};
+use crate::out::{self, out, plain};
 use crate::place::Place;
 use crate::show;
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<()> {
     let report = verifying.await?;
     bars.clear();
     match args.output {
-        Format::Json => out!("{}", serde_json::to_string_pretty(&json(&args, &report)?)?),
+        Format::Json => out::json(&json(&args, &report)?)?,
         Format::Text => print(&args, &report),
     }
     if report.is_right() { Ok(()) } else { Err(Quietly(DIFFERS).into()) }

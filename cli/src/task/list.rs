@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::row::Row;
 use crate::api::{Api, ApiError};
 use crate::args::Format;
-use crate::out::{out, plain};
+use crate::out::{self, plain};
 use crate::show;
 
 /// Rows that a server gives at once.
@@ -68,8 +68,8 @@ pub(super) async fn run(api: &Api, args: ListArgs) -> anyhow::Result<()> {
     }
     let listed = fetch(api, &args, ROWS).await?;
     match args.output {
-        Format::Json => out!("{}", serde_json::to_string_pretty(&listed.rows)?),
-        Format::Text => crate::out::write(format_args!("{}", table(listed.rows, args.wide))),
+        Format::Json => out::json(&listed.rows)?,
+        Format::Text => out::write(format_args!("{}", table(listed.rows, args.wide))),
     }
     if listed.more {
         eprintln!("there are more tasks: --limit shows them");
@@ -88,7 +88,7 @@ async fn watch(api: &Api, args: &ListArgs) -> anyhow::Result<()> {
             Err(error) => return Err(error.into()),
         };
         if shown != last {
-            crate::out::write(format_args!("{clear}{shown}"));
+            out::write(format_args!("{clear}{shown}"));
             last = shown;
         }
         tokio::time::sleep(WATCH_PAUSE).await;

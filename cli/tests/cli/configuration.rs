@@ -1,6 +1,6 @@
 //! `accelctl config`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::machine::Machine;
 
@@ -15,6 +15,25 @@ async fn check_prints_every_fault_with_its_place() {
     assert!(lines[0].starts_with("bad.yaml:2:3: server.workerz: ") && lines[0].contains("workers"), "{ran:?}");
     assert!(lines[1].starts_with("bad.yaml:3:3: server.workers: "), "{ran:?}");
     assert!(ran.stderr.is_empty(), "{ran:?}");
+}
+
+#[tokio::test]
+async fn check_answers_programs_in_one_shape() {
+    let machine = Machine::new().await;
+    machine.write("bad.yaml", "server:\n  workerz: 3\nregistries: {}\n");
+    machine.write("open.yaml", "registries:\n  h.example: { username: u, password: hunter2 }\n");
+    let check = async |file: &str, code: i32| -> Value {
+        let ran = machine.run(&["config", "check", file, "--output", "json"]).await;
+        assert!(ran.code == Some(code) && ran.stderr.is_empty() && !ran.stdout.contains("hunter2"), "{ran:?}");
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let (bad, open) = (check("bad.yaml", 1).await, check("open.yaml", 0).await);
+    assert!(bad.as_object().unwrap().keys().eq(open.as_object().unwrap().keys()), "{bad} {open}");
+    let fault = &bad["faults"][0];
+    assert_eq!((&bad["ok"], &fault["line"], &fault["key"]), (&json!(false), &json!(2), &json!("server.workerz")));
+    assert!(fault["message"].as_str().unwrap().contains("workers") && bad["faults"][1].is_null(), "{bad}");
+    assert_eq!((&open["ok"], &open["faults"], &open["registries"]), (&json!(true), &json!([]), &json!(1)));
+    assert_eq!(open["warnings"].as_array().unwrap().len(), 3, "{open}");
 }
 
 #[tokio::test]

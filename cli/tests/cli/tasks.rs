@@ -77,6 +77,41 @@ async fn create_sync_ends_as_the_conversion_does() {
 }
 
 #[tokio::test]
+async fn create_answers_programs_with_ids_and_with_sync_the_tasks() {
+    let failed = answer(500, r#"{"code":"ERR_CONVERT_FAILED","message":"it broke"}"#).header("x-accel-task-id", id(1));
+    let (done, broken) = (task(1, "COMPLETED"), task(1, "FAILED"));
+    let rows = [
+        (vec![ok(&[1, 2])], &[][..], 0, json!([id(1), id(2)]), Value::Null),
+        (vec![ok(&[1]), answer(200, &done)], &["--sync"], 0, json!([id(1)]), json!([done])),
+        (vec![failed, answer(200, &broken)], &["--sync"], 1, json!([id(1)]), json!([broken])),
+        (vec![ok(&[1]), answer(503, "{}")], &["--sync"], 3, json!([id(1)]), Value::Null),
+        (vec![answer(200, "\"Ok\"\n")], &[], 1, json!([]), Value::Null),
+    ];
+    for (answers, more, code, ids, tasks) in rows {
+        let server = Server::start(answers).await;
+        let ran = run(&server, &[&["create", SOURCE, "--output", "json"], more].concat()).await;
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
+        assert_eq!(
+            (ran.code, &report),
+            (Some(code), &json!({"source": SOURCE, "ids": ids, "tasks": tasks})),
+            "{ran:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn retry_and_cancel_answer_programs_with_the_tasks_as_they_are_now() {
+    for verb in ["retry", "cancel"] {
+        let refused = answer(409, r#"{"code":"ERR_CONFLICT","message":"the task has ended"}"#);
+        let server = Server::start([answer(202, task(1, "PROCESSING")), refused]).await;
+        let ran = run(&server, &[verb, &id(1), &id(2), "--output", "json"]).await;
+        let tasks: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((ran.code, tasks), (Some(1), json!([task(1, "PROCESSING")])), "{verb}");
+        assert!(ran.stderr.contains("the task has ended"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_header_comes_from_the_environment() {
     let machine = Machine::new().await;
     for (args, variable) in [(&[][..], "ACCEL_AUTH"), (&["--auth-env", "OTHER"], "OTHER")] {

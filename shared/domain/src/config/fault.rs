@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
+
 use super::yaml::{Node, Place, Value};
 
 /// Faults beyond this many are not listed.
@@ -12,7 +14,7 @@ const MAX_FAULTS: usize = 100;
 const ENOUGH: usize = 1000;
 
 /// One fault.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// The line, from 1.
     pub line: usize,
