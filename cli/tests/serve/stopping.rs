@@ -3,6 +3,7 @@
 use accel_test_support::{Fault, Request, Rule};
 
 use reqwest::Method;
+use serde_json::json;
 
 use crate::service::{Service, Signal, send, until};
 use crate::site::{Keys, Site};
@@ -29,7 +30,8 @@ async fn what_runs_may_finish() {
         until("new connections are refused", async || (!service.listens().await).then_some(())).await;
         site.registry.release();
         assert_eq!(service.exit_code().await, Some(0), "{signal:?}: {:#?}", service.log());
-        assert_eq!(service.logged("task ended").await["task.id"], id.as_str());
+        let ended = service.logged("task ended").await;
+        assert_eq!((&ended["task.id"], &ended["status"]), (&json!(id), &json!("COMPLETED")), "the API's word");
         site.assert_accelerated("v1");
 
         let again = site.serve().await;

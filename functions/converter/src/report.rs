@@ -63,7 +63,7 @@ pub(crate) fn ended(task: &Task) {
         image.source = %task.written,
         image.target = %task.target,
         format = %task.output.options.format(),
-        status = ?status,
+        status = %status,
         reason = %task.reason,
         source_digest = task.digest.map(tracing::field::display::<Digest>),
         target_digest = task.target_digest.map(tracing::field::display::<Digest>),

@@ -1,5 +1,7 @@
 //! A task as the API shows it: acceld's fields first, ours after them.
 
+use std::fmt;
+
 use accel_image::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,13 @@ impl From<State> for Status {
             State::Completed | State::Superseded | State::AlreadyAccelerated | State::Joined => Self::Completed,
             State::Failed | State::Cancelled => Self::Failed,
         }
+    }
+}
+
+impl fmt::Display for Status {
+    /// The word of the API.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
