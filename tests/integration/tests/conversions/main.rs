@@ -11,6 +11,7 @@ mod deletions;
 mod events;
 mod failures;
 mod faults;
+mod goldens;
 mod images;
 mod indexes;
 mod interruptions;

@@ -10,8 +10,8 @@ use accel_domain::marker::source_name;
 use accel_domain::task::{NewTask, State, Task, TaskId, TaskKind};
 use accel_domain::{Format, Output, Timestamp};
 use accel_image::{Digest, Document, Index, Manifest, Reference};
-use accel_pipeline::{Engine, Stop};
-use accel_registry::{HostSettings, Login, Registries, Retries, StaticCredentials, Timeouts};
+use accel_pipeline::{Engine, Job, Stop};
+use accel_registry::{HostSettings, Login, NoCredentials, Registries, Retries, StaticCredentials, Timeouts};
 use accel_registry_server::Content;
 use accel_runtime::Metrics;
 use accel_tasks::embedded::Clock;
@@ -175,6 +175,25 @@ impl Stage {
             delivery: None,
         };
         Task::new(new, Timestamp::now())
+    }
+
+    /// The conversion of [`Stage::task`] as one that no service runs.
+    pub(crate) fn job(&self) -> Job {
+        let settings = HostSettings::plain_http(self.registry.host());
+        let registries = Registries::new(vec![settings], Arc::new(NoCredentials)).unwrap();
+        let (source, output) = (self.reference(&format!("{APP}:1")), default_output());
+        let end = || registries.repository(&source).unwrap().into();
+        Job {
+            source: end(),
+            source_key: "1".to_owned(),
+            source_name: source_name(&source),
+            digest: None,
+            target: end(),
+            target_key: "1-esgz".to_owned(),
+            rule_hash: output.rule_hash("t"),
+            output,
+            limits: accel_stream::Limits::default(),
+        }
     }
 
     /// Admits `task` and sends its message; the id of the task that stands for it.

@@ -1,0 +1,155 @@
+//! Whole images did not change by accident: pinned digests of every layer, configuration, manifest and index. Who changes
+//! layers on purpose raises the format's version; who changes documents says so in the changelog.
+
+use std::fmt::Write as _;
+
+use accel_domain::{Format, Timestamp};
+use accel_image::{Digest, Document};
+use accel_pipeline::{Engine, Job, Outcome, Stop, Tally, convert_image, move_tag};
+use accel_test_support::image::{Compression, PushedImage};
+use accel_test_support::tar::{dir, file, hardlink, opaque, symlink, whiteout};
+use accel_test_support::{Entry, ImageBuilder, IndexBuilder, tar};
+
+use crate::stage::{APP, Stage};
+
+/// Of its own, so that no other test's wish for an entry changes it.
+fn base(architecture: &str) -> Vec<Entry> {
+    vec![
+        dir("bin/"),
+        file("bin/sh", text(90_000, architecture)).mode(0o4755).owner("root", "wheel"),
+        hardlink("bin/bash", "bin/sh"),
+        symlink("bin/ash", "sh"),
+        dir("etc/"),
+        file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n").mode(0o640),
+        file("etc/gone", b"for the layer above"),
+    ]
+}
+
+/// Enough entries for a TOC that shows how it is compressed.
+fn middle() -> Vec<Entry> {
+    let small = (0..300).map(|at| file(format!("usr/share/{at}"), text(at * 11, "small files")).mtime(at as i64));
+    let large = [dir("usr/"), file("usr/large", text(5 << 20, "several chunks")), file("usr/empty", b"").uid(1000)];
+    large.into_iter().chain([dir("usr/share/")]).chain(small).collect()
+}
+
+fn top() -> Vec<Entry> {
+    vec![whiteout("etc/gone"), opaque("usr"), file("srv/app", b"#!/bin/sh\n").mode(0o755).mtime(1_600_000_000)]
+}
+
+fn text(bytes: usize, seed: &str) -> Vec<u8> {
+    let seed = seed.as_bytes();
+    (0..bytes).map(|at| seed[at * at / 7 % seed.len()] ^ (at / 4096) as u8).collect()
+}
+
+/// A platform's image: its base in gzip, the layer above in zstd, the last one not compressed.
+fn push(stage: &Stage, platform: &str, tag: Option<&str>) -> PushedImage {
+    ImageBuilder::new()
+        .platform(platform)
+        .layer(&tar(&base(platform)))
+        .packed(&tar(&middle()), Compression::Zstd)
+        .packed(&tar(&top()), Compression::None)
+        .annotation("org.opencontainers.image.title", "golden")
+        .push(stage.content(), APP, tag)
+}
+
+/// Converts `library/app:1` with the default options, as if its registry had always the same name.
+async fn convert(stage: &Stage) {
+    let job = Job { source_name: format!("registry.example/{APP}:1"), ..stage.job() };
+    let (engine, stop) = (Engine::new(2), Stop::new());
+    let converting =
+        convert_image(&engine, &*stage.store, &job, &Tally::default(), stop.signal(), Timestamp::now).await;
+    let Outcome::Converted(image) = converting.unwrap() else { panic!("it is not converted") };
+    move_tag(&job, &image).await.unwrap();
+}
+
+/// All that stands under `key`, line by line.
+fn digests(stage: &Stage, key: &str) -> String {
+    let mut lines = String::new();
+    match stage.document(APP, key) {
+        Document::Index(index) => {
+            writeln!(lines, "index    {}", stage.digest(&format!("{APP}:{key}")).unwrap().hex()).unwrap();
+            index.manifests.iter().for_each(|entry| lines.push_str(&digests(stage, &entry.digest.to_string())));
+        }
+        Document::Manifest(manifest) => {
+            let digest = stage.content().manifest(APP, key).unwrap().digest;
+            let mut line = |what: &str, digest: Digest| writeln!(lines, "{what:8} {}", digest.hex()).unwrap();
+            line("manifest", digest);
+            line("config", manifest.config.digest);
+            manifest.layers.iter().for_each(|layer| line("layer", layer.digest));
+        }
+    }
+    lines
+}
+
+/// The source is pinned as well: a compressor of the tests that packs otherwise is no change of ours.
+fn assert_golden(stage: &Stage, source: &str, target: &str) {
+    assert_eq!(Format::Estargz.version(), 2, "new goldens go with a new version");
+    assert_eq!(digests(stage, "1"), source, "the SOURCE is another one: the tests pack it otherwise");
+    assert_eq!(digests(stage, "1-esgz"), target, "the output changed");
+}
+
+#[tokio::test]
+async fn an_image_of_one_platform_did_not_change() {
+    let stage = Stage::new().await;
+    push(&stage, "linux/amd64", Some("1"));
+    convert(&stage).await;
+    assert_golden(&stage, IMAGE_SOURCE, IMAGE_TARGET);
+}
+
+#[tokio::test]
+async fn an_index_of_two_platforms_did_not_change() {
+    let stage = Stage::new().await;
+    let images = ["linux/amd64", "linux/arm64"].map(|platform| push(&stage, platform, None));
+    let index = images.iter().fold(IndexBuilder::new().annotation("kept", "yes"), IndexBuilder::image);
+    index.attestation(stage.content(), APP, &images[0]).push(stage.content(), APP, Some("1"));
+    convert(&stage).await;
+    assert_golden(&stage, INDEX_SOURCE, INDEX_TARGET);
+}
+
+const IMAGE_SOURCE: &str = "\
+manifest 1a3098a345593549a12c22a499c99665923bcbf06ab5c593ed87b0db40a6bcb6
+config   f48aaef63407398025e3f9621cef3de2e3f8a998044beaea6a5a34e70b8333c2
+layer    496feaae512c22acd09f045e3080d799a39fb57c14f014bafbabea52e6f55381
+layer    2bf684046ed2111ca47b284ee30f3341ad8f2c61f9c8e05ff36c71171119adb5
+layer    47ded4f9f8cefca316b4d1aa6b78dfedafca7756ec17be72ae591d63e8dc8d15
+";
+
+const IMAGE_TARGET: &str = "\
+manifest 261587635752954b1df6b3d76c1046406481ad0cb96d0229a27098c33ca5971f
+config   8f496c3277e067ea15221dbe42e9c11e77865faa04a3adbdbd76f0d1bdbf23a5
+layer    c46bea1bc08752d3871988bda262cbe01879219bc6992b9d6fae3fb92ba8f55f
+layer    f25e377cc396a30278eb66299c02a10f5cbaf8fead9b1e1a0c9449940170c41f
+layer    a5aeaed552aeed7956f98deae132f619d6fbf9f9bfba9731559186f99553277e
+";
+
+/// Its last manifest is an attestation, which is dropped.
+const INDEX_SOURCE: &str = "\
+index    aa6ef277cfc65e920ccffb393e71fb834a1128f3613eb29459682f52e47e9712
+manifest 1a3098a345593549a12c22a499c99665923bcbf06ab5c593ed87b0db40a6bcb6
+config   f48aaef63407398025e3f9621cef3de2e3f8a998044beaea6a5a34e70b8333c2
+layer    496feaae512c22acd09f045e3080d799a39fb57c14f014bafbabea52e6f55381
+layer    2bf684046ed2111ca47b284ee30f3341ad8f2c61f9c8e05ff36c71171119adb5
+layer    47ded4f9f8cefca316b4d1aa6b78dfedafca7756ec17be72ae591d63e8dc8d15
+manifest fb8f6ef3e4e226a612e0f453e777e1fdd2c54a4e705b6c54885db9159f6c6efb
+config   abb3381f82b9bdc334e065d71b84bc8615caf4502e244508461cffa0061d9124
+layer    56f0c294f38ba702aa402bf5bc0183913294bec5ff657e72d0f7618c2d930dd1
+layer    2bf684046ed2111ca47b284ee30f3341ad8f2c61f9c8e05ff36c71171119adb5
+layer    47ded4f9f8cefca316b4d1aa6b78dfedafca7756ec17be72ae591d63e8dc8d15
+manifest 7d3e587148f2fb7c12ca3c15f3446a2c623a1590f1b6afdeee2c54eca33e629f
+config   d7a894e12157fe037b19f4d2037a2024d2cf09da413967ffc31043b037dd0a82
+layer    cc9f054d238db09fa9f1cc3fa9ff76457fe6f5e2fb94d7ba8dd740ed66d31c79
+";
+
+const INDEX_TARGET: &str = "\
+index    24756457f0c36a0609a405c32d1d298147b93663bfc8c9ab3d7576e895230ce1
+manifest 3a9c96c0e2355228a1531b87e92aade2b06fdc80385e9458860baf50c6a45556
+config   8f496c3277e067ea15221dbe42e9c11e77865faa04a3adbdbd76f0d1bdbf23a5
+layer    c46bea1bc08752d3871988bda262cbe01879219bc6992b9d6fae3fb92ba8f55f
+layer    f25e377cc396a30278eb66299c02a10f5cbaf8fead9b1e1a0c9449940170c41f
+layer    a5aeaed552aeed7956f98deae132f619d6fbf9f9bfba9731559186f99553277e
+manifest 30148e3d56f0d77c105ae19b315dc6fca1d18224131ece0f37d4cd1d1c9997f6
+config   42dcd479fcfd437493afea4ab02c6990aab5b0a597a3d5e90be2e4715f6bcfb1
+layer    930ec028fa1912c8215e6fe0e5dd6b8b1d3f93719e15499e4d122af91d19c00b
+layer    f25e377cc396a30278eb66299c02a10f5cbaf8fead9b1e1a0c9449940170c41f
+layer    a5aeaed552aeed7956f98deae132f619d6fbf9f9bfba9731559186f99553277e
+";
