@@ -1,5 +1,7 @@
 //! What goes wrong while it serves, and how long finished tasks are listed.
 
+use std::time::Duration;
+
 use accel_domain::{Task, TaskId, Timestamp};
 use accel_registry_server::{Auth, Content, Registry, Scheme};
 use accel_tasks::{Embedded, TaskStore as _};
@@ -43,6 +45,30 @@ async fn a_wrong_secret_fails_the_task_without_showing_it() {
         task["reason"].as_str().unwrap().contains("the login is not accepted") && !said.contains("wr0ng-word"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_password_is_rotated_without_a_restart() {
+    for scheme in [Scheme::Basic, Scheme::Bearer { token_ttl: Duration::from_secs(300) }] {
+        let registry = Registry::new(Content::default()).with_auth(Auth::new("robot", "first-word", scheme));
+        let keys = Keys { registry: "username: robot, password: \"${file:password}\"", ..Keys::default() };
+        let site = Site::with(FaultyRegistry::serve(registry).await, keys);
+        site.write("password", "first-word\n");
+        site.image("v1", 1);
+        site.image("v2", 1);
+        let service = site.serve().await;
+        service.completed(&service.push(&site, "v1").await).await;
+
+        site.write("password", "second-word\n");
+        site.registry.registry().change_password("second-word");
+        site.registry.registry().expire_tokens();
+        let task = service.completed(&service.push(&site, "v2").await).await;
+        assert_eq!(task["attempts"], 0, "it is read anew in place: {task}");
+        site.assert_accelerated("v2");
+        let said = format!("{:?} {:?}", service.log(), service.tasks().await);
+        assert!(!said.contains("first-word") && !said.contains("second-word"), "{said}");
+        service.stop().await;
+    }
 }
 
 #[tokio::test]

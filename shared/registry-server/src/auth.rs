@@ -1,6 +1,7 @@
 //! Who may use the registry: one user, by Basic credentials or by tokens from `/token`.
 //! Spec: distribution, "Token Authentication Specification".
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use accel_image::Digest;
@@ -13,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use crate::content::lock;
 use crate::error::ApiError;
 use crate::grants::{Grants, Scope};
 use crate::registry::{Query, Registry};
@@ -21,7 +23,7 @@ use crate::target::Target;
 /// The one user of a registry, and how they prove it. `Debug` shows no password.
 pub struct Auth {
     username: String,
-    password: Digest,
+    password: Mutex<Digest>,
     identity: Option<Digest>,
     scheme: Scheme,
     grants: Grants,
@@ -43,7 +45,7 @@ impl Auth {
     /// One user.
     #[must_use]
     pub fn new(username: &str, password: &str, scheme: Scheme) -> Self {
-        let password = Digest::of(password.as_bytes());
+        let password = Mutex::new(Digest::of(password.as_bytes()));
         Self { username: username.to_owned(), password, identity: None, scheme, grants: Grants::default() }
     }
 
@@ -52,6 +54,10 @@ impl Auth {
     pub fn or_identity_token(mut self, token: &str) -> Self {
         self.identity = Some(Digest::of(token.as_bytes()));
         self
+    }
+
+    pub(crate) fn change_password(&self, password: &str) {
+        *lock(&self.password) = Digest::of(password.as_bytes());
     }
 
     pub(crate) fn expire_tokens(&self) {
@@ -97,7 +103,7 @@ impl Auth {
 
     /// Compares hashes: the time it takes tells nothing about the password.
     fn is_user(&self, username: &str, password: &str) -> bool {
-        username == self.username && Digest::of(password.as_bytes()) == self.password
+        username == self.username && Digest::of(password.as_bytes()) == *lock(&self.password)
     }
 
     fn is_identity(&self, token: &str) -> bool {

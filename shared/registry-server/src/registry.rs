@@ -59,6 +59,13 @@ impl Registry {
         &self.content
     }
 
+    /// Gives the user another password. Tokens that were issued for the old one stay good.
+    pub fn change_password(&self, password: &str) {
+        if let Some(auth) = &self.auth {
+            auth.change_password(password);
+        }
+    }
+
     /// Makes every token that was issued so far invalid.
     pub fn expire_tokens(&self) {
         if let Some(auth) = &self.auth {

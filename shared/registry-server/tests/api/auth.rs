@@ -38,6 +38,16 @@ async fn basic_opens_everything_to_the_one_user() {
 }
 
 #[tokio::test]
+async fn a_password_that_was_changed_opens_nothing_any_more() {
+    let registry = Registry::default().with_auth(Auth::new("robot$accel", "secret", Scheme::Basic));
+    registry.change_password("another");
+    for (password, status) in [("secret", 401), ("another", 200)] {
+        let answer = send(&registry, "GET /v2/_catalog", &[("authorization", &credentials(password))], "").await;
+        assert_eq!(answer.status, status, "{password}");
+    }
+}
+
+#[tokio::test]
 async fn the_challenge_names_every_scope() {
     let registry = bearer();
     let rows = [
