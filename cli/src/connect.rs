@@ -1,9 +1,11 @@
 //! Options by which every command reaches registries, and the ends that they open.
 
+use std::convert::Infallible;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use accel_domain::Secret;
 use accel_domain::config::Config;
 use accel_image::Reference;
 use accel_registry::{Credentials, End, HostSettings, Login, LoginFuture, Registries};
@@ -31,6 +33,10 @@ pub(crate) struct ConnectArgs {
     /// A certificate file (PEM) to trust besides the system's.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// Reach registries through this HTTP proxy, whatever the configuration says. HTTPS_PROXY and the like are not
+    /// looked at. A password belongs into --config, as a reference: the arguments of a process are for all to see.
+    #[arg(long, value_name = "URL", value_parser = secret)]
+    proxy: Option<Secret>,
     /// Log in with this name, at every registry of the command.
     #[arg(long, requires = "password_stdin")]
     username: Option<String>,
@@ -84,6 +90,9 @@ impl ConnectArgs {
         settings.plain_http |= self.plain_http.iter().any(|named| named == host);
         if let Some(file) = &self.ca_file {
             settings.ca_pem = Some(read(file)?);
+        }
+        if let Some(proxy) = &self.proxy {
+            settings.proxy = Some(proxy.clone());
         }
         Ok(settings)
     }
@@ -170,6 +179,12 @@ fn registry(place: &Place) -> Option<&Reference> {
         Place::Registry(reference) => Some(reference),
         Place::Layout(_) => None,
     }
+}
+
+/// Takes anything: what is wrong with it is said without repeating it.
+#[expect(clippy::unnecessary_wraps, reason = "the form of a value parser")]
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {

@@ -10,6 +10,7 @@ mod inspect;
 mod layouts;
 mod logins;
 mod output;
+mod proxies;
 mod server;
 mod serving;
 mod stores;

@@ -8,6 +8,7 @@ mod main_path;
 mod auth;
 mod hosts;
 mod identity;
+mod proxy;
 mod pull;
 mod push;
 mod tls;

@@ -14,13 +14,15 @@ use tokio_rustls::server::TlsStream;
 
 use crate::double::quick;
 
-/// A server for `localhost` whose certificate a new authority signed; its address and the authority in PEM.
-async fn start() -> (String, String) {
+/// A server for `localhost` and `registry.invalid` whose certificate a new authority signed; its address and the
+/// authority in PEM.
+pub(crate) async fn start() -> (String, String) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let names = ["localhost", "registry.invalid"].map(str::to_owned);
+    let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
 
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain: Vec<CertificateDer<'static>> = vec![leaf.der().clone()];
