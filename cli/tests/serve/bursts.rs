@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use accel_test_support::{Fault, Request, Rule};
 use futures::StreamExt as _;
 
 use crate::service::{send, until};
@@ -19,6 +20,32 @@ async fn a_hundred_equal_events_make_one_task() {
     assert_eq!((ids.len(), service.tasks().await.len()), (1, 1));
     service.completed(ids.first().unwrap()).await;
     site.assert_accelerated("v1");
+}
+
+/// acceld's case asks for an answer in less than 3 s: here nothing of what would take longer can have happened before.
+#[tokio::test]
+async fn c1_events_are_answered_while_the_registry_holds_all_conversions_back() {
+    let site = Site::new().await;
+    for request in [Request::ManifestHead, Request::ManifestGet, Request::BlobGet] {
+        site.registry.rule(Rule::on(request, Fault::Hang));
+    }
+    let tags = ["v1", "v2", "v3", "v4"];
+    let service = site.serve().await;
+    let mut ids = Vec::new();
+    for tag in tags {
+        site.image(tag, 1);
+        ids.push(service.push(&site, tag).await);
+        site.registry.stalled(1).await; // from the first on, a conversion is held back
+    }
+    for id in &ids {
+        assert_eq!(service.task(id).await["status"], "PROCESSING");
+    }
+    assert!(!tags.iter().any(|tag| site.is_accelerated(tag)));
+    site.registry.release();
+    for id in &ids {
+        service.completed(id).await;
+    }
+    service.stop().await;
 }
 
 #[tokio::test]
