@@ -29,10 +29,10 @@ pub async fn release_leases(store: &impl TaskStore, now: Timestamp) -> Result<us
 }
 
 async fn release(store: &impl TaskStore, task: &Task, now: Timestamp) -> Result<bool, StoreError> {
-    let Some(lease) = task.lease.as_ref().filter(|lease| lease.holds(now)) else { return Ok(false) };
+    let Some(lease) = task.work.lease.as_ref().filter(|lease| lease.holds(now)) else { return Ok(false) };
     store.release_target(&task.target, &holder(&lease.owner, &task.id)).await?;
     let end = |task: &mut Task| {
-        if let Some(lease) = &mut task.lease {
+        if let Some(lease) = &mut task.work.lease {
             lease.until = now;
         }
         Ok(())

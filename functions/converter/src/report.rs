@@ -34,7 +34,7 @@ pub(crate) fn failed_attempt(task: &Task, error: &RunError) {
         ErrorClass::Permanent => "permanent",
         ErrorClass::Interrupted => "interrupted",
     };
-    warn!(error.class = class, attempts = task.attempts, reason = %reason(error), "attempt did not succeed");
+    warn!(error.class = class, attempts = task.work.attempts, reason = %reason(error), "attempt did not succeed");
 }
 
 /// Counts a task that has ended.
@@ -75,7 +75,7 @@ pub(crate) fn ended(task: &Task) {
         layers_kept = progress.layers_kept,
         bytes_read = progress.bytes_read,
         bytes_written = progress.bytes_written,
-        attempts = task.attempts,
+        attempts = task.work.attempts,
         elapsed_s = elapsed,
         "task ended"
     );

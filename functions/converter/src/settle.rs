@@ -78,7 +78,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     }
 
     async fn run_and_record(&self, task: Task, owner: &str, stop: &Stop) -> Result<(), StoreError> {
-        info!(image.source = %task.written, image.target = %task.target, attempt = task.attempts + 1, "task started");
+        info!(image.source = %task.written, image.target = %task.target, attempt = task.work.attempts + 1, "task started");
         let _in_flight = self.metrics.conversion_started();
         let counts = Counts::default();
         let heartbeat = Heartbeat::new(self, owner, &task, &counts, stop);
@@ -139,7 +139,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         }
         match next {
             Next::Again(wait) => enqueue(&*self.store, &*self.store, &task, wait, now()).await,
-            Next::Parked => Ok(()),
+            Next::Parked | Next::Units => Ok(()),
             Next::Ended => {
                 self.ended(&task);
                 Ok(())

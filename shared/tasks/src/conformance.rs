@@ -253,5 +253,5 @@ async fn run_and_fail(store: &impl TaskStore, id: &TaskId, now: Timestamp) {
 }
 
 fn lease_end(task: &Task) -> Option<Timestamp> {
-    task.lease.as_ref().map(|lease: &Lease| lease.until)
+    task.work.lease.as_ref().map(|lease: &Lease| lease.until)
 }

@@ -24,7 +24,7 @@ pub struct Message {
 impl From<&Task> for Message {
     /// The message that `task` waits for.
     fn from(task: &Task) -> Self {
-        Self { task: task.id.clone(), generation: task.generation, part: task.part }
+        Self { task: task.id.clone(), generation: task.generation, part: task.work.part }
     }
 }
 

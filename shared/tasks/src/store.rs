@@ -31,7 +31,8 @@ impl Admission {
     /// That task, if its message is still to be sent: what wrote it died before it sent one.
     #[must_use]
     pub fn unsent<'a>(&'a self, task: &'a Task) -> Option<&'a Task> {
-        Some(self.task(task)).filter(|task| task.state == State::Queued && task.enqueued_at.is_none() && task.part == 0)
+        Some(self.task(task))
+            .filter(|task| task.state == State::Queued && task.work.enqueued_at.is_none() && task.work.part == 0)
     }
 }
 

@@ -176,7 +176,7 @@ fn keep_tasks(tables: &mut Tables<'_>, tasks: &[Task], next_message: &mut u64) -
         kept += 1;
         if live {
             let message = Message::from(task);
-            let visible = task.not_before.unwrap_or(task.created);
+            let visible = task.work.not_before.unwrap_or(task.created);
             tables
                 .put_message(None, &QueuedMessage { id: *next_message, message, visible, receives: 0, held: false })?;
             *next_message += 1;

@@ -236,8 +236,8 @@ impl Stage {
         let now = Timestamp::now();
         for task in self.tasks().await.into_iter().filter(|task| task.state.is_live()) {
             let over = |task: &mut Task| {
-                task.not_before = task.not_before.map(|at| at.min(now));
-                if let Some(lease) = &mut task.lease {
+                task.work.not_before = task.work.not_before.map(|at| at.min(now));
+                if let Some(lease) = &mut task.work.lease {
                     lease.until = lease.until.min(now);
                 }
                 Ok(())
