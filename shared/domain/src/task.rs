@@ -11,6 +11,7 @@ mod unit;
 mod retry;
 mod work;
 
+mod progress;
 mod shown;
 mod sweep;
 
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use fan_out::{FanOut, MAX_UNITS};
 pub use life::{Done, Next, Refused, Renewal, Start};
+pub use progress::Progress;
 pub use retry::{LONGEST_DELAY, RetryPolicy};
 pub use shown::{Shown, Status};
 pub use sweep::Sweep;
@@ -144,37 +146,6 @@ pub enum Phase {
     Tag,
     /// Has ended.
     Done,
-}
-
-/// How far a task is. Sizes are bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Progress {
-    /// Distinct source layers over all platforms.
-    pub layers_total: u32,
-    /// Layers converted by this task.
-    pub layers_converted: u32,
-    /// Layers whose result was remembered.
-    pub layers_reused: u32,
-    /// Layers mounted from another repository.
-    pub layers_mounted: u32,
-    /// Layers that stay as they were.
-    pub layers_kept: u32,
-    /// Layer bytes read from the source's registry.
-    pub bytes_read: u64,
-    /// Layer bytes written to the target's registry.
-    pub bytes_written: u64,
-}
-
-impl Progress {
-    /// Layers that are finished, in whatever way.
-    #[must_use]
-    pub const fn layers_done(&self) -> u32 {
-        self.layers_converted
-            .saturating_add(self.layers_reused)
-            .saturating_add(self.layers_mounted)
-            .saturating_add(self.layers_kept)
-    }
 }
 
 /// The result of a conversion.

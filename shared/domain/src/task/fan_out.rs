@@ -112,7 +112,8 @@ impl Task {
         self.awaits(generation, layer)?;
         let fan_out = self.fan_out.as_mut().ok_or(Refused::NotWaiting)?;
         fan_out.finished.insert(layer);
-        fan_out.progress = sum(fan_out.progress, did);
+        // How many layers the image has is known since it fanned out.
+        fan_out.progress = fan_out.progress.plus(Progress { layers_total: 0, ..did });
         self.progress = fan_out.progress;
         self.layers_finished = self.layers_finished.max(self.progress.layers_done());
         let complete = fan_out.is_complete();
@@ -172,18 +173,5 @@ impl Task {
     fn gather_now(&mut self, now: Timestamp) {
         self.work.queue(Duration::ZERO, now);
         self.wait_in_queue();
-    }
-}
-
-/// What `fan_out` has done with what one more unit did; how many layers there are is known before.
-const fn sum(all: Progress, one: Progress) -> Progress {
-    Progress {
-        layers_total: all.layers_total,
-        layers_converted: all.layers_converted + one.layers_converted,
-        layers_reused: all.layers_reused + one.layers_reused,
-        layers_mounted: all.layers_mounted + one.layers_mounted,
-        layers_kept: all.layers_kept + one.layers_kept,
-        bytes_read: all.bytes_read + one.bytes_read,
-        bytes_written: all.bytes_written + one.bytes_written,
     }
 }

@@ -15,7 +15,7 @@ use crate::{Retry, Timestamp};
 pub enum Start {
     /// The task is leased to the receiver: run it.
     Run,
-    /// The message is void (older generation, or the task has ended): acknowledge it.
+    /// The message is void (older generation, the task has ended, or it waits for its units): acknowledge it.
     Void,
     /// Not now (somebody runs it, or it waits): send it again after this time, then acknowledge.
     Later(Duration),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use accel_domain::task::{Done, LONGEST_DELAY, Next, Progress, Sizes, Start, State, Task, TaskId};
+use accel_domain::task::{Done, LONGEST_DELAY, Next, Phase, Progress, RetryPolicy, Sizes, Start, State, Task, TaskId};
 use accel_domain::{Retry, Timestamp};
 
 use super::{DAY, Fixture, HOUR, created, digest, later, policy, push, read, start, start_time};
@@ -52,6 +52,16 @@ pub async fn the_waits_are_15_s_then_1_5_and_15_min_and_the_fifth_attempt_is_the
     assert_eq!(attempt(f.tasks(), &id, Retry::Backoff, "the last reason", now).await, Next::Ended);
     let task = read(f.tasks(), &id).await;
     assert_eq!((task.state, task.work.attempts, task.reason.as_str()), (State::Failed, 5, "the last reason"));
+}
+
+pub async fn attempts_are_configurable(f: &impl Fixture) {
+    let now = start_time();
+    let id = created(f.tasks(), push("a"), now).await;
+    let policy = RetryPolicy { attempts: 1, ..policy() };
+    start(f.tasks(), &id, "a", now).await;
+    let end = |task: &mut Task| Ok(task.retry_later("a", 1, Retry::Backoff, "503", &policy, now)?);
+    assert_eq!(f.tasks().update(&id, now, end).await.unwrap().1, Next::Ended);
+    assert_eq!(read(f.tasks(), &id).await.state, State::Failed);
 }
 
 pub async fn a_wait_over_15_min_lies_in_the_table(f: &impl Fixture) {
@@ -115,6 +125,19 @@ pub async fn an_interruption_uses_no_attempt_and_asks_for_the_next_part(f: &impl
         let task = read(f.tasks(), &id).await;
         assert_eq!((task.state, task.generation, task.work.part, task.work.attempts), (State::Queued, 1, part, 0));
     }
+}
+
+pub async fn an_interruption_stores_how_far_the_task_is(f: &impl Fixture) {
+    let now = start_time();
+    let id = created(f.tasks(), push("a"), now).await;
+    start(f.tasks(), &id, "a", now).await;
+    let progress = Progress { layers_total: 10, layers_converted: 3, bytes_read: 7, ..Progress::default() };
+    let end = |task: &mut Task| {
+        task.renew("a", 1, (Phase::Convert, progress), now)?;
+        Ok(task.interrupted("a", 1, None, &policy(), now)?)
+    };
+    f.tasks().update(&id, now, end).await.unwrap();
+    assert_eq!(read(f.tasks(), &id).await.progress, progress);
 }
 
 pub async fn two_invocations_in_a_row_that_finish_nothing_fail_the_task_with_the_way_out(f: &impl Fixture) {

@@ -135,6 +135,6 @@ pub async fn a_task_whose_sender_died_is_run_in_the_end(f: &impl Fixture) {
     let id = created(f.tasks(), push("a"), start_time()).await;
     sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap();
     let received = f.queue().receive(Duration::from_secs(5), MINUTE).await.unwrap().unwrap();
-    assert_eq!(received.message, Message { task: id.clone(), generation: 1, part: 0 });
+    assert_eq!(received.message, Message { task: id.clone(), generation: 1, part: 0, layer: None });
     assert_eq!(start(f.tasks(), &id, "a", now).await, Start::Run);
 }
