@@ -37,7 +37,7 @@ pub enum Renewal {
 /// What follows the end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Send a message after this time, at most [`LONGEST_DELAY`], then acknowledge.
+    /// Send a message after this time, at most [`super::LONGEST_DELAY`], then acknowledge.
     Again(Duration),
     /// The wait is longer than a queue can delay: acknowledge; the sweeper sends the message when it is due.
     Parked,
