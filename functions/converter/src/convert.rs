@@ -1,9 +1,10 @@
 //! A conversion: resolve, convert, move the tag under the target's lease.
 
+use accel_domain::config::FanOut;
 use accel_domain::marker::source_name;
-use accel_domain::task::{NewTask, Sizes, State, Task, TaskId};
+use accel_domain::task::{MAX_UNITS, NewTask, Sizes, State, Task, TaskId};
 use accel_image::Digest;
-use accel_pipeline::{Job, Outcome, StopSignal, Tagged, confirm_tag, convert_image, move_tag};
+use accel_pipeline::{ConvertError, Job, Outcome, Step, StopSignal, Tagged, confirm_tag, convert_or_fan_out, move_tag};
 use accel_runtime::clock::now;
 use accel_stream::Limits;
 use accel_tasks::{LayerCache, StoreError, TaskQueue, TaskStore, enqueue};
@@ -28,7 +29,14 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
                 Resolved::Joined(other) => return Ok(Ended::Joined(other)),
             }
         }
-        match convert_image(&self.engine, &*self.store, &job, counts, stop, now).await? {
+        let outcome = match self.convert_or_fan_out(task, &job, counts, stop).await? {
+            Step::Ended(outcome) => outcome,
+            Step::FanOut(layers) => {
+                let units = layers.iter().take(MAX_UNITS).map(|layer| layer.digest);
+                return Ok(Ended::FannedOut(units.collect()));
+            }
+        };
+        match outcome {
             Outcome::Converted(image) => {
                 self.may_move_tag(task, counts, heartbeat).await?;
                 let done = Ended::done(State::Completed, "", image.sizes, Some(image.target_digest()));
@@ -48,6 +56,18 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         }
     }
 
+    /// A task that has fanned out before does the rest by itself.
+    async fn convert_or_fan_out(
+        &self,
+        task: &Task,
+        job: &Job,
+        counts: &Counts,
+        stop: StopSignal,
+    ) -> Result<Step, ConvertError> {
+        let limits = if task.fan_out.is_some() { FanOut::default() } else { self.config.tasks.fan_out };
+        convert_or_fan_out(&self.engine, &*self.store, job, limits, counts, stop, now).await
+    }
+
     /// `done` if the tag has what it should; otherwise the newer push wins, and has a task if nothing else sees to it.
     async fn tagged(&self, task: &Task, job: &Job, tagged: Tagged, done: Ended) -> Result<Ended, RunError> {
         match tagged {
@@ -62,7 +82,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         }
     }
 
-    fn job(&self, task: &Task) -> Result<Job, RunError> {
+    pub(crate) fn job(&self, task: &Task) -> Result<Job, RunError> {
         let source_key = match (task.source.tag(), task.digest) {
             (Some(tag), _) => tag.to_owned(),
             (None, Some(digest)) => digest.to_string(),

@@ -2,23 +2,36 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use accel_domain::task::{Phase, Progress};
+use accel_domain::task::{FanOut, Phase, Progress, Task};
 use accel_image::Digest;
-use accel_pipeline::{Event, Observer, Tally};
+use accel_pipeline::{Event, LayerEnd, Observer, Tally};
 use tokio::sync::Notify;
 
 /// Counts what happens. Rings when a layer is finished, and when it is known how many there are.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
+    /// What the units of the task have done before.
+    before: Option<FanOut>,
     tally: Tally,
     bell: Notify,
     working_on: Mutex<Option<(Digest, u64)>>,
 }
 
 impl Counts {
+    /// Counts that go on from what the units of `task` have done, if it has fanned out.
+    pub(crate) fn of(task: &Task) -> Self {
+        Self { before: task.fan_out.clone(), ..Self::default() }
+    }
+
     /// The counts so far.
     pub(crate) fn seen(&self) -> (Phase, Progress) {
-        self.tally.seen()
+        let (phase, seen) = self.tally.seen();
+        (phase, self.before.as_ref().map_or(seen, |before| before.progress.plus(seen)))
+    }
+
+    /// Whether a unit has finished `layer`, which is found remembered then and counted already.
+    fn is_counted(&self, layer: Digest, end: LayerEnd) -> bool {
+        end != LayerEnd::Converted && self.before.as_ref().is_some_and(|before| before.finished.contains(&layer))
     }
 
     /// The layer that was begun last, and its size in bytes.
@@ -34,7 +47,10 @@ impl Counts {
 
 impl Observer for Counts {
     fn event(&self, event: &Event<'_>) {
-        self.tally.event(event);
+        match event {
+            Event::LayerDone { layer, end, .. } if self.is_counted(*layer, *end) => {}
+            event => self.tally.event(event),
+        }
         if let Event::LayerStarted { layer, size } = event {
             *self.working_on.lock().unwrap_or_else(PoisonError::into_inner) = Some((*layer, *size));
         }

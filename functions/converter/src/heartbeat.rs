@@ -38,12 +38,7 @@ impl<'c, S: TaskStore + TaskQueue + LayerCache> Heartbeat<'c, S> {
     pub(crate) async fn beat(&self) -> Infallible {
         loop {
             tokio::select! { () = tokio::time::sleep(LEASE_RENEWAL) => {}, () = self.counts.rung() => {} }
-            match self.renew().await {
-                Ok(Renewal::Held) => {}
-                Ok(Renewal::Cancel) => self.stop.stop(StopReason::Cancelled),
-                Err(StoreError::Refused(_) | StoreError::NotFound(_)) => self.stop.stop(StopReason::LeaseLost),
-                Err(error) => warn!(%error, "the lease was not renewed; it is tried again"),
-            }
+            heed(self.renew().await, self.stop);
         }
     }
 
@@ -85,6 +80,16 @@ impl<'c, S: TaskStore + TaskQueue + LayerCache> Heartbeat<'c, S> {
 
     fn holder(&self) -> String {
         holder(self.owner, &self.task.id)
+    }
+}
+
+/// Stops what runs, if the renewal of its lease says so.
+pub(crate) fn heed(renewed: Result<Renewal, StoreError>, stop: &Stop) {
+    match renewed {
+        Ok(Renewal::Held) => {}
+        Ok(Renewal::Cancel) => stop.stop(StopReason::Cancelled),
+        Err(StoreError::Refused(_) | StoreError::NotFound(_)) => stop.stop(StopReason::LeaseLost),
+        Err(error) => warn!(%error, "the lease was not renewed; it is tried again"),
     }
 }
 

@@ -1,8 +1,10 @@
-//! Settles messages: each names a task, which is run under a lease and recorded as what became of it.
+//! Settles messages: each names a task, or one layer of it, which is run under a lease and recorded as what became of
+//! it.
 //!
 //! [`Converter::settle`] is the only place where the class of an error becomes an action.
 
 mod settle;
+mod unit;
 
 mod run;
 

@@ -1,12 +1,12 @@
 //! What dead processes held: in a store that one process has to itself, nobody waits until their leases end.
 
 use accel_domain::Timestamp;
-use accel_domain::task::{Status, Task};
+use accel_domain::task::{Status, Task, Unit, Work};
 use accel_tasks::{ListQuery, StoreError, TaskStore};
 
 use crate::heartbeat::holder;
 
-/// Ends the leases of all tasks in `store`, and those of the targets whose tags they were about to move; returns how
+/// Ends the leases of all tasks in `store`, of their units, and of the targets whose tags they were about to move; returns how
 /// many tasks that were. They run again when their messages are received, and whether that uses an attempt is decided
 /// as for any lease that has ended. Right only where nobody runs any of them: in the store of one process, before it
 /// begins its work.
@@ -29,14 +29,24 @@ pub async fn release_leases(store: &impl TaskStore, now: Timestamp) -> Result<us
 }
 
 async fn release(store: &impl TaskStore, task: &Task, now: Timestamp) -> Result<bool, StoreError> {
-    let Some(lease) = task.lease.as_ref().filter(|lease| lease.holds(now)) else { return Ok(false) };
+    let mut released = false;
+    for unit in task.units() {
+        let end = |unit: &mut Unit| Ok(over(&mut unit.work, now));
+        released |= store.update_unit(&unit, end).await?.1;
+    }
+    let Some(lease) = task.work.lease.as_ref().filter(|lease| lease.holds(now)) else { return Ok(released) };
     store.release_target(&task.target, &holder(&lease.owner, &task.id)).await?;
-    let end = |task: &mut Task| {
-        if let Some(lease) = &mut task.lease {
-            lease.until = now;
-        }
-        Ok(())
-    };
-    store.update(&task.id, now, end).await?;
+    store.update(&task.id, now, |task| Ok(over(&mut task.work, now))).await?;
     Ok(true)
+}
+
+/// Ends the lease, if it holds; whether it did.
+fn over(work: &mut Work, now: Timestamp) -> bool {
+    match &mut work.lease {
+        Some(lease) if lease.holds(now) => {
+            lease.until = now;
+            true
+        }
+        Some(_) | None => false,
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use accel_domain::ErrorClass;
-use accel_domain::task::{Status, Task};
+use accel_domain::task::{Status, Task, Unit};
 use accel_image::Digest;
 use accel_runtime::Metrics;
 use accel_runtime::metrics::LayerOutcome;
@@ -29,12 +29,21 @@ pub(crate) fn reason(error: &RunError) -> String {
 }
 
 pub(crate) fn failed_attempt(task: &Task, error: &RunError) {
-    let class = match error.class() {
+    let (class, attempts) = (class(error), task.work.attempts);
+    warn!(error.class = class, attempts, reason = %reason(error), "attempt did not succeed");
+}
+
+pub(crate) fn failed_layer(unit: &Unit, error: &RunError) {
+    let (class, attempts) = (class(error), unit.work.attempts);
+    warn!(error.class = class, attempts, reason = %reason(error), "layer did not succeed");
+}
+
+fn class(error: &RunError) -> &'static str {
+    match error.class() {
         ErrorClass::Transient(_) => "transient",
         ErrorClass::Permanent => "permanent",
         ErrorClass::Interrupted => "interrupted",
-    };
-    warn!(error.class = class, attempts = task.attempts, reason = %reason(error), "attempt did not succeed");
+    }
 }
 
 /// Counts a task that has ended.
@@ -75,7 +84,7 @@ pub(crate) fn ended(task: &Task) {
         layers_kept = progress.layers_kept,
         bytes_read = progress.bytes_read,
         bytes_written = progress.bytes_written,
-        attempts = task.attempts,
+        attempts = task.work.attempts,
         elapsed_s = elapsed,
         "task ended"
     );

@@ -1,5 +1,7 @@
 //! A task under its lease: what it does, and how that can end.
 
+use std::collections::BTreeSet;
+
 use accel_domain::task::{Done, Phase, Progress, Sizes, State, Task, TaskId, TaskKind};
 use accel_domain::{ErrorClass, Retry};
 use accel_image::Digest;
@@ -17,6 +19,8 @@ pub(crate) enum Ended {
     Done(Done),
     /// Another live task does the same.
     Joined(TaskId),
+    /// These layers are for messages of their own.
+    FannedOut(BTreeSet<Digest>),
 }
 
 impl Ended {

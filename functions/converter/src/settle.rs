@@ -7,6 +7,7 @@ use std::time::Duration;
 use accel_domain::config::Config;
 use accel_domain::task::{Done, Next, RetryPolicy, Start, Task};
 use accel_domain::{ErrorClass, Timestamp};
+use accel_image::Digest;
 use accel_pipeline::{Engine, Stop, StopReason};
 use accel_registry::Registries;
 use accel_runtime::Metrics;
@@ -52,15 +53,10 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     #[instrument(skip_all, fields(task.id = %message.task, task.generation = message.generation))]
     pub async fn settle(&self, message: &Message, stop: &Stop) -> Verdict {
         let owner = format!("{}/{}", self.owner, uuid::Uuid::new_v4());
-        let settled = match self.start(message, &owner).await {
-            Ok((task, Start::Run)) => self.run_and_record(task, &owner, stop).await,
-            Ok((task, Start::Later(wait))) => enqueue(&*self.store, &*self.store, &task, wait, now()).await,
-            Ok((task, Start::OutOfAttempts | Start::Cancelled)) => {
-                self.ended(&task);
-                Ok(())
-            }
-            Ok((_, Start::Void)) | Err(StoreError::NotFound(_)) => Ok(()),
-            Err(error) => Err(error),
+        // Boxed: they are large, and there is one of them.
+        let settled = match message.unit() {
+            Some(unit) => self.settle_unit(&unit, &owner, stop).boxed().await,
+            None => self.settle_task(message, &owner, stop).boxed().await,
         };
         match settled {
             Ok(()) => Verdict::Acknowledge,
@@ -71,6 +67,19 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         }
     }
 
+    async fn settle_task(&self, message: &Message, owner: &str, stop: &Stop) -> Result<(), StoreError> {
+        match self.start(message, owner).await {
+            Ok((task, Start::Run)) => self.run_and_record(task, owner, stop).await,
+            Ok((task, Start::Later(wait))) => enqueue(&*self.store, &*self.store, &task, wait, now()).await,
+            Ok((task, Start::OutOfAttempts | Start::Cancelled)) => {
+                self.ended(&task);
+                Ok(())
+            }
+            Ok((_, Start::Void)) | Err(StoreError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn start(&self, message: &Message, owner: &str) -> Result<(Task, Start), StoreError> {
         let at = now();
         let start = |task: &mut Task| Ok(task.start(message.generation, owner, &self.policy, at));
@@ -78,9 +87,9 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     }
 
     async fn run_and_record(&self, task: Task, owner: &str, stop: &Stop) -> Result<(), StoreError> {
-        info!(image.source = %task.written, image.target = %task.target, attempt = task.attempts + 1, "task started");
+        info!(image.source = %task.written, image.target = %task.target, attempt = task.work.attempts + 1, "task started");
         let _in_flight = self.metrics.conversion_started();
-        let counts = Counts::default();
+        let counts = Counts::of(&task);
         let heartbeat = Heartbeat::new(self, owner, &task, &counts, stop);
         let running = AssertUnwindSafe(self.run(&task, &counts, stop.signal(), &heartbeat)).catch_unwind();
         let outcome = tokio::select! {
@@ -92,7 +101,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         recorded
     }
 
-    fn ended(&self, task: &Task) {
+    pub(crate) fn ended(&self, task: &Task) {
         report::ended(task);
         report::measured(task, &self.metrics);
     }
@@ -118,6 +127,10 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
                     task.join(owner, generation, other.clone(), policy, at)?;
                     Next::Ended
                 }
+                Ok(Ended::FannedOut(units)) => {
+                    task.progress = progress;
+                    task.fan_out(owner, generation, units.clone(), policy, at)?
+                }
                 Err(error) => {
                     let stalled = stalled(task, error, counts);
                     task.progress = progress;
@@ -140,6 +153,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         match next {
             Next::Again(wait) => enqueue(&*self.store, &*self.store, &task, wait, now()).await,
             Next::Parked => Ok(()),
+            Next::Units => self.enqueue_units(&task).await,
             Next::Ended => {
                 self.ended(&task);
                 Ok(())
@@ -178,12 +192,16 @@ fn step_after(
 fn stalled(task: &Task, error: &RunError, counts: &Counts) -> Option<String> {
     let (_, progress) = counts.seen();
     let fruitless = progress.layers_total > 0 && progress.layers_done() <= task.layers_finished;
-    let (layer, size) =
-        counts.working_on().filter(|_| fruitless && error.stop_reason() == Some(StopReason::Deadline))?;
-    Some(format!(
+    let layer = counts.working_on().filter(|_| fruitless && error.stop_reason() == Some(StopReason::Deadline))?;
+    Some(too_large(layer))
+}
+
+/// What to tell of a layer of so many bytes that no invocation finishes.
+pub(crate) fn too_large((layer, size): (Digest, u64)) -> String {
+    format!(
         "layer {layer} of {size} bytes does not finish within an invocation, twice: give the function more time or \
          memory, or convert the image with `accelctl convert`"
-    ))
+    )
 }
 
 /// While a target is taken, a task looks again after this.

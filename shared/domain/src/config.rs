@@ -42,7 +42,7 @@ pub use reference::reference_markdown;
 pub use registry::{LayerLimits, Registry, RegistryKey, RegistryKeyError, WebhookAuth};
 pub use rule::{Convert, Rule};
 pub use schema::schema;
-pub use server::{Log, LogFormat, LogLevel, Server, Tasks, Tls};
+pub use server::{FanOut, Log, LogFormat, LogLevel, Server, Tasks, Tls};
 
 /// The whole file.
 ///
@@ -57,7 +57,7 @@ pub use server::{Log, LogFormat, LogLevel, Server, Tasks, Tls};
 pub struct Config {
     /// The process: addresses, storage, logs.
     pub server: Server,
-    /// How long tasks are tried and kept.
+    /// How long tasks are tried and kept, and how they are split up.
     pub tasks: Tasks,
     /// The registries Accel may talk to, each under its host (with its port, if it has one), as in
     /// `harbor.example.com` or `localhost:5000`. A host that is not here is never contacted.

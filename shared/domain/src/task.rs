@@ -4,7 +4,14 @@
 //! under compare-and-swap on `revision`, so that each is one conditional write.
 
 mod life;
+
+mod fan_out;
+mod unit;
+
 mod retry;
+mod work;
+
+mod progress;
 mod shown;
 mod sweep;
 
@@ -20,10 +27,14 @@ use std::time::Duration;
 use accel_image::{Digest, Reference};
 use serde::{Deserialize, Serialize};
 
+pub use fan_out::{FanOut, MAX_UNITS};
 pub use life::{Done, Next, Refused, Renewal, Start};
+pub use progress::Progress;
 pub use retry::{LONGEST_DELAY, RetryPolicy};
 pub use shown::{Shown, Status};
 pub use sweep::Sweep;
+pub use unit::{Unit, UnitKey};
+pub use work::{Held, Lease, Work};
 
 use crate::{Output, Timestamp};
 
@@ -94,6 +105,8 @@ pub enum State {
     Queued,
     /// Somebody holds its lease.
     Running,
+    /// Its layers are converted by messages of their own; nobody holds its lease.
+    FannedOut,
     /// Done.
     Completed,
     /// A newer push made its result useless.
@@ -112,7 +125,7 @@ impl State {
     /// Whether the task is still to end.
     #[must_use]
     pub const fn is_live(self) -> bool {
-        matches!(self, Self::Queued | Self::Running)
+        matches!(self, Self::Queued | Self::Running | Self::FannedOut)
     }
 }
 
@@ -133,57 +146,6 @@ pub enum Phase {
     Tag,
     /// Has ended.
     Done,
-}
-
-/// How far a task is. Sizes are bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Progress {
-    /// Distinct source layers over all platforms.
-    pub layers_total: u32,
-    /// Layers converted by this task.
-    pub layers_converted: u32,
-    /// Layers whose result was remembered.
-    pub layers_reused: u32,
-    /// Layers mounted from another repository.
-    pub layers_mounted: u32,
-    /// Layers that stay as they were.
-    pub layers_kept: u32,
-    /// Layer bytes read from the source's registry.
-    pub bytes_read: u64,
-    /// Layer bytes written to the target's registry.
-    pub bytes_written: u64,
-}
-
-impl Progress {
-    /// Layers that are finished, in whatever way.
-    #[must_use]
-    pub const fn layers_done(&self) -> u32 {
-        self.layers_converted
-            .saturating_add(self.layers_reused)
-            .saturating_add(self.layers_mounted)
-            .saturating_add(self.layers_kept)
-    }
-}
-
-/// Who runs a task, and until when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// The process that runs it.
-    pub owner: String,
-    /// When it is free again unless renewed.
-    pub until: Timestamp,
-    /// Whether a layer was finished under it.
-    pub progressed: bool,
-}
-
-/// Since when, and how often, a registry has held a task back without a layer finished in between.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// The first time.
-    pub since: Timestamp,
-    /// How often.
-    pub times: u32,
 }
 
 /// The result of a conversion.
@@ -234,27 +196,17 @@ pub struct Task {
     pub joined: Option<TaskId>,
     /// Raised by a retry; messages of older generations are void.
     pub generation: u32,
-    /// Which invocation of this generation comes next: raised whenever the task is queued again.
-    pub part: u32,
-    /// Attempts used.
-    pub attempts: u32,
-    /// Invocations in a row that began with their full time and finished no layer.
-    pub stalled: u32,
     /// The most layers ever seen finished in this generation. Only what goes beyond it is progress, so a run that
     /// finds again what an earlier one finished, and dies, has used an attempt.
     pub layers_finished: u32,
-    /// Held back by 429.
-    pub throttled: Option<Held>,
-    /// Held back by a scan (412 PROJECTPOLICYVIOLATION).
-    pub scanning: Option<Held>,
-    /// Who runs it.
-    pub lease: Option<Lease>,
+    /// Who runs it, how often it was tried, when it comes next.
+    #[serde(flatten)]
+    pub work: Work,
+    /// Its units, once it has fanned out in this generation.
+    #[serde(default)]
+    pub fan_out: Option<FanOut>,
     /// Whether somebody wants it stopped.
     pub cancel_requested: bool,
-    /// It is not run before.
-    pub not_before: Option<Timestamp>,
-    /// When its latest message was sent.
-    pub enqueued_at: Option<Timestamp>,
     /// How far it is.
     pub progress: Progress,
     /// Sizes, once completed.
@@ -309,16 +261,10 @@ impl Task {
             reason: String::new(),
             joined: None,
             generation: 1,
-            part: 0,
-            attempts: 0,
-            stalled: 0,
             layers_finished: 0,
-            throttled: None,
-            scanning: None,
-            lease: None,
+            work: Work::default(),
+            fan_out: None,
             cancel_requested: false,
-            not_before: None,
-            enqueued_at: None,
             progress: Progress::default(),
             sizes: Sizes::default(),
             target_digest: None,

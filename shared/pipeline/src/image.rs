@@ -20,7 +20,7 @@ use crate::layer::{LayerReport, Layers};
 use crate::plan::PlannedLayer;
 use crate::source::{Fetched, Source, fetch};
 use crate::watch::{Event, Observer, Stop, StopReason, StopSignal};
-use crate::{drivers, plan, publish, reuse, tag};
+use crate::{plan, publish, reuse, tag};
 
 /// Layers that are looked at concurrently; how many of them are open at a time is the engine's business.
 const LAYERS_IN_FLIGHT: usize = 4;
@@ -134,40 +134,45 @@ pub async fn convert_image(
     stop: StopSignal,
     now: fn() -> Timestamp,
 ) -> Result<Outcome, ConvertError> {
-    let mut late = stop.clone();
+    within(stop.clone(), async {
+        match prepare(job, watch, &stop).await? {
+            Prepared::Image(source) => {
+                convert_source(&Layers::new(engine, job, cache, watch, stop, now), &source).await
+            }
+            Prepared::Nothing(outcome) => Ok(outcome),
+        }
+    })
+    .await
+}
+
+/// `work`, given some time to come to an orderly end after `stop` was heard.
+pub(crate) async fn within<T>(
+    mut stop: StopSignal,
+    work: impl Future<Output = Result<T, ConvertError>>,
+) -> Result<T, ConvertError> {
     tokio::select! {
         biased;
-        outcome = prepare_and_convert(engine, cache, job, watch, stop, now) => outcome,
+        done = Box::pin(work) => done,
         reason = async {
-            let reason = late.stopped().await;
+            let reason = stop.stopped().await;
             tokio::time::sleep(STOP_TIME).await;
             reason
         } => Err(ConvertError::Stopped(reason)),
     }
 }
 
-async fn prepare_and_convert(
-    engine: &Engine,
-    cache: &impl LayerCache,
-    job: &Job,
-    watch: &dyn Observer,
-    stop: StopSignal,
-    now: fn() -> Timestamp,
+/// Converts the image, once more where the registry has lost what was remembered.
+pub(crate) async fn convert_source<C: LayerCache>(
+    layers: &Layers<'_, C>,
+    source: &Source,
 ) -> Result<Outcome, ConvertError> {
-    watch.event(&Event::Phase(Phase::Resolve));
-    let source = match stop.unless(Box::pin(prepare(job))).await? {
-        Prepared::Image(source) => source,
-        Prepared::Nothing(outcome) => return Ok(outcome),
-    };
-    let driver = drivers::of(&job.output.options, job.limits);
-    let layers = Layers { engine, job, driver, cache, watch, stop, now };
-    match Box::pin(convert(&layers, &source)).await {
+    match Box::pin(convert(layers, source)).await {
         // A blob that a record promised is gone: the records go, and the layers are done again, once.
         Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_))) => {
-            forget(&layers, &source).await?;
-            match Box::pin(convert(&layers, &source)).await {
+            forget(layers, source).await?;
+            match Box::pin(convert(layers, source)).await {
                 Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_))) => {
-                    Err(ConvertError::BlobsLost { target: job.target.describe() })
+                    Err(ConvertError::BlobsLost { target: layers.job.target.describe() })
                 }
                 converted => converted,
             }
@@ -177,13 +182,18 @@ async fn prepare_and_convert(
 }
 
 /// What there is to do.
-enum Prepared {
+pub(crate) enum Prepared {
     Image(Box<Source>),
     Nothing(Outcome),
 }
 
 /// Finds out what there is to do. A target that is there already costs one GET.
-async fn prepare(job: &Job) -> Result<Prepared, ConvertError> {
+pub(crate) async fn prepare(job: &Job, watch: &dyn Observer, stop: &StopSignal) -> Result<Prepared, ConvertError> {
+    watch.event(&Event::Phase(Phase::Resolve));
+    stop.unless(Box::pin(look(job))).await
+}
+
+async fn look(job: &Job) -> Result<Prepared, ConvertError> {
     let there = match job.digest {
         Some(digest) => tag::already_there(job, digest).await?.map(|target| (digest, target)),
         None => None,

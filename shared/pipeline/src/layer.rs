@@ -16,7 +16,7 @@ use crate::error::ConvertError;
 use crate::image::Job;
 use crate::plan::PlannedLayer;
 use crate::watch::{Event, LayerEnd, Observer, StopSignal};
-use crate::{inspect, publish, pull, push, reuse};
+use crate::{drivers, inspect, publish, pull, push, reuse};
 
 /// How often a layer begins again because its upload was lost.
 const UPLOADS_LOST: u32 = 2;
@@ -51,6 +51,21 @@ pub(crate) struct Layers<'a, C> {
 struct Written {
     converted: Converted,
     upload: Option<Upload>,
+}
+
+impl<'a, C> Layers<'a, C> {
+    /// What the layers of the image that `job` names share.
+    pub(crate) fn new(
+        engine: &'a Engine,
+        job: &'a Job,
+        cache: &'a C,
+        watch: &'a dyn Observer,
+        stop: StopSignal,
+        now: fn() -> Timestamp,
+    ) -> Self {
+        let driver = drivers::of(&job.output.options, job.limits);
+        Self { engine, job, driver, cache, watch, stop, now }
+    }
 }
 
 impl<C: LayerCache> Layers<'_, C> {

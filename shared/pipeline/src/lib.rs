@@ -4,6 +4,7 @@
 //! Per layer: `pull` downloads into a bounded bridge; on a blocking thread `accel-stream` decompresses and walks the
 //! tar, a driver cuts chunks, the process-wide pool compresses them; `push` uploads what comes out in order.
 
+mod fan_out;
 mod image;
 
 mod source;
@@ -31,6 +32,7 @@ mod watch;
 
 pub use engine::Engine;
 pub use error::ConvertError;
+pub use fan_out::{Step, convert_layer, convert_or_fan_out};
 pub use image::{ConvertedImage, Job, Outcome, convert_image};
 pub use inspect::{
     ImageContents, InspectError, InspectReport, Landmark, LargestFile, LayerContents, LayerFormat, Origin, TocContents,

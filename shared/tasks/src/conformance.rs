@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "the names of the cases are the sentences")]
 
 pub mod admission;
+pub mod fan_out;
 pub mod layers;
 pub mod lease;
 pub mod list;
@@ -13,15 +14,18 @@ pub mod outcome;
 pub mod queue;
 pub mod sweeper;
 pub mod target;
+pub mod units;
 
 use std::future::Future;
 use std::time::Duration;
 
-use accel_domain::task::{Lease, NewTask, Phase, Progress, RetryPolicy, Start, State, Task, TaskId, TaskKind};
-use accel_domain::{Format, Output, Timestamp};
+use accel_domain::task::{
+    Lease, NewTask, Next, Phase, Progress, RetryPolicy, Start, State, Task, TaskId, TaskKind, Unit, UnitKey,
+};
+use accel_domain::{Format, Output, Retry, Timestamp};
 use accel_image::Digest;
 
-use crate::{Admission, LayerCache, StoreError, TaskQueue, TaskStore};
+use crate::{Admission, LayerCache, StoreError, TaskQueue, TaskStore, start_unit};
 
 /// An empty store, queue and cache, and the time of the queue.
 pub trait Fixture: Sync {
@@ -48,6 +52,7 @@ macro_rules! conformance {
     ($make:ident) => {
         $crate::conformance!(@cases $make admission
             a_task_is_read_as_it_was_accepted
+            a_task_keeps_rule_options_and_target_as_they_were_accepted
             an_event_joins_a_queued_task_of_the_same_source_digest_and_rule
             an_event_joins_a_running_task
             the_joined_task_tells_whether_its_message_was_sent
@@ -82,11 +87,13 @@ macro_rules! conformance {
         $crate::conformance!(@cases $make outcome
             a_transient_end_frees_the_lease_and_says_when_in_one_write
             the_waits_are_15_s_then_1_5_and_15_min_and_the_fifth_attempt_is_the_last
+            attempts_are_configurable
             a_wait_over_15_min_lies_in_the_table
             a_task_waits_until_its_time
             throttling_uses_no_attempt_and_ends_after_a_day
             a_pending_scan_uses_no_attempt_and_ends_after_a_day
             an_interruption_uses_no_attempt_and_asks_for_the_next_part
+            an_interruption_stores_how_far_the_task_is
             two_invocations_in_a_row_that_finish_nothing_fail_the_task_with_the_way_out
             a_completed_task_keeps_sizes_digest_and_reason
             a_note_of_an_older_message_does_not_hide_that_the_task_waits
@@ -102,6 +109,46 @@ macro_rules! conformance {
             at_most_so_many_tasks_are_swept_at_once
             a_task_whose_sender_died_is_run_in_the_end
         );
+        $crate::conformance!(@cases $make fan_out
+            a_task_fans_out_in_one_write_that_frees_its_lease
+            a_fanned_out_task_is_live_and_shown_as_processing
+            a_layer_message_is_received_as_it_was_sent
+            the_tasks_own_message_is_void_while_its_units_are_done
+            a_finished_unit_is_in_the_set_and_in_the_progress_of_its_task
+            adding_a_finished_unit_again_changes_nothing
+            a_message_of_a_finished_unit_is_void
+            units_that_finish_at_once_are_all_in_the_set_and_the_last_one_sends_the_assembly
+            the_assembly_takes_the_tasks_lease
+            a_permanent_error_of_a_unit_fails_the_task_and_voids_its_other_units
+            a_finished_unit_does_not_fail_its_task
+            a_fanned_out_task_is_cancelled_at_once_and_its_units_stop
+            a_retry_voids_the_units_of_the_generation_before
+            a_retried_task_fans_out_into_units_of_their_own
+            a_crash_after_each_write_of_a_fan_out_leaves_something_that_the_sweeper_finds
+        );
+        $crate::conformance!(@cases $make units
+            a_layer_message_takes_the_lease_of_its_unit_never_the_tasks
+            a_lease_of_a_unit_keeps_others_out_for_a_minute
+            a_renewal_prolongs_the_lease_of_its_unit
+            an_owner_that_lost_a_unit_changes_nothing
+            attempts_are_counted_per_unit
+            an_expired_lease_uses_an_attempt_of_its_unit
+            a_transient_end_of_a_unit_frees_its_lease_and_says_when_in_one_write
+            a_unit_held_back_by_its_registry_uses_no_attempt_and_lies_in_the_table
+            a_unit_out_of_attempts_fails_its_task_with_the_last_reason
+            two_invocations_in_a_row_that_do_not_finish_a_unit_fail_its_task_with_the_way_out
+            of_many_who_begin_a_unit_one_runs_it
+            of_many_writers_of_one_revision_of_a_unit_one_wins
+            a_unit_is_found_only_under_its_exact_key
+            a_unit_never_sent_is_sent_after_two_minutes
+            a_unit_that_is_finished_leased_or_waits_is_left_alone
+            a_unit_whose_lease_expired_is_sent_once
+            a_unit_older_than_the_queues_retention_is_sent_again
+            an_assembly_that_was_never_sent_is_sent
+            a_unit_that_nobody_is_left_to_give_up_fails_its_task
+            at_most_so_many_units_are_swept_at_once
+            units_are_forgotten_with_their_task
+        );
         $crate::conformance!(@cases $make list
             tasks_are_listed_newest_first
             a_page_has_a_thousand_rows_at_most
@@ -112,6 +159,7 @@ macro_rules! conformance {
             a_list_shows_only_what_lies_under_the_visible_prefixes
             a_joined_task_is_listed_by_the_state_of_the_other
             finished_tasks_are_kept_for_their_retention
+            the_retention_of_finished_tasks_is_a_parameter
             a_purge_forgets_what_has_expired_and_nothing_else
             the_store_can_be_checked
         );
@@ -253,5 +301,28 @@ async fn run_and_fail(store: &impl TaskStore, id: &TaskId, now: Timestamp) {
 }
 
 fn lease_end(task: &Task) -> Option<Timestamp> {
-    task.lease.as_ref().map(|lease: &Lease| lease.until)
+    task.work.lease.as_ref().map(|lease: &Lease| lease.until)
+}
+
+/// A task of the first generation that waits for these units.
+async fn fanned_out(store: &impl TaskStore, new: NewTask, units: &[&str], now: Timestamp) -> TaskId {
+    let id = created(store, new, now).await;
+    assert_eq!(start(store, &id, "a", now).await, Start::Run);
+    let units = || units.iter().map(|name| digest(name)).collect();
+    let fan_out = |task: &mut Task| Ok(task.fan_out("a", 1, units(), &policy(), now)?);
+    assert_eq!(store.update(&id, now, fan_out).await.unwrap().1, Next::Units);
+    id
+}
+
+/// The unit of the layer that cases call `name`, of the first generation.
+fn unit_key(task: &TaskId, name: &str) -> UnitKey {
+    UnitKey { task: task.clone(), generation: 1, layer: digest(name) }
+}
+
+/// Runs the unit and ends the attempt by `retry`.
+async fn end_unit(f: &impl Fixture, key: &UnitKey, retry: Retry, now: Timestamp) -> Next {
+    let begun = start_unit(f.tasks(), key, "a", &policy(), now).await.unwrap().unwrap();
+    assert_eq!(begun.start, Start::Run);
+    let end = |unit: &mut Unit| Ok(unit.retry_later("a", retry, "the last reason", &policy(), now)?);
+    f.tasks().update_unit(&begun.unit, end).await.unwrap().1
 }

@@ -14,6 +14,7 @@ mod writer;
 mod layers;
 mod queue;
 mod tasks;
+mod units;
 
 mod salvage;
 

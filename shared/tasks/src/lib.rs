@@ -9,6 +9,8 @@ mod queue;
 
 mod layers;
 
+mod units;
+
 mod sweep;
 
 #[cfg(feature = "embedded")]
@@ -23,3 +25,4 @@ pub use layers::{LayerCache, LayerKey, LayerOutcome, LayerRecord};
 pub use queue::{Message, Received, TaskQueue};
 pub use store::{Admission, ListQuery, PAGE_ROWS, Page, StoreError, TaskStore, is_visible};
 pub use sweep::{Swept, enqueue, sweep};
+pub use units::{UnitStart, enqueue_unit, fail_unit, renew_unit, start_unit};

@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::time::Duration;
 
+use accel_domain::task::{Unit, UnitKey};
 use accel_domain::{Task, TaskId};
+use accel_image::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 
-/// The envelope of a task id. Never the task itself.
+/// The envelope of a task id, and of one layer where the task has fanned out. Never the task itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Message {
@@ -19,12 +21,32 @@ pub struct Message {
     /// Which invocation of that generation this asks for.
     #[serde(default)]
     pub part: u32,
+    /// The source layer, where it is for a unit of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<Digest>,
+}
+
+impl Message {
+    /// The unit that it is for, if it is for one.
+    #[must_use]
+    pub fn unit(&self) -> Option<UnitKey> {
+        let layer = self.layer?;
+        Some(UnitKey { task: self.task.clone(), generation: self.generation, layer })
+    }
 }
 
 impl From<&Task> for Message {
     /// The message that `task` waits for.
     fn from(task: &Task) -> Self {
-        Self { task: task.id.clone(), generation: task.generation, part: task.part }
+        Self { task: task.id.clone(), generation: task.generation, part: task.work.part, layer: None }
+    }
+}
+
+impl From<&Unit> for Message {
+    /// The message that `unit` waits for.
+    fn from(unit: &Unit) -> Self {
+        let UnitKey { task, generation, layer } = unit.key.clone();
+        Self { task, generation, part: unit.work.part, layer: Some(layer) }
     }
 }
 

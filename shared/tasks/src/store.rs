@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use accel_domain::marker::source_name;
-use accel_domain::task::{Refused, RetryPolicy, State, Status, Task, TaskId};
+use accel_domain::task::{Refused, RetryPolicy, State, Status, Task, TaskId, Unit, UnitKey};
 use accel_domain::{ErrorClass, Timestamp};
 use accel_image::Reference;
 
@@ -31,7 +31,8 @@ impl Admission {
     /// That task, if its message is still to be sent: what wrote it died before it sent one.
     #[must_use]
     pub fn unsent<'a>(&'a self, task: &'a Task) -> Option<&'a Task> {
-        Some(self.task(task)).filter(|task| task.state == State::Queued && task.enqueued_at.is_none() && task.part == 0)
+        Some(self.task(task))
+            .filter(|task| task.state == State::Queued && task.work.enqueued_at.is_none() && task.work.part == 0)
     }
 }
 
@@ -164,6 +165,22 @@ pub trait TaskStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Task>, StoreError>> + Send;
 
+    /// The record of a unit; `None` if it was never written. Losing one costs its count of attempts, nothing else.
+    fn unit(&self, key: &UnitKey) -> impl Future<Output = Result<Option<Unit>, StoreError>> + Send;
+
+    /// Writes `unit` if the stored revision is still `unit.revision` (else [`StoreError::Conflict`]), 0 being that of a
+    /// unit that was never written; the stored one is one higher.
+    fn replace_unit(&self, unit: &Unit) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Up to `limit` units that their tasks wait for ([`Task::units`]) and for which [`Unit::sweep`] under `policy` has
+    /// something to say at `now`: as they are stored, or as they are before they were ever begun.
+    fn units_to_sweep(
+        &self,
+        policy: &RetryPolicy,
+        limit: usize,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Unit>, StoreError>> + Send;
+
     /// Takes, or renews, the lease of a target reference until `hold` from `now`. `false` if somebody else holds it.
     fn lease_target(
         &self,
@@ -176,7 +193,7 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Gives the lease of a target back, if `owner` has it.
     fn release_target(&self, target: &Reference, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Forgets what has expired: tasks, leases of targets, and what the store keeps beside them. Returns how many tasks
+    /// Forgets what has expired: tasks with their units, leases of targets, and what the store keeps beside them. Returns how many tasks
     /// that were.
     fn purge(&self, now: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
@@ -203,6 +220,34 @@ pub trait TaskStore: Send + Sync + 'static {
                     Ok(()) => {
                         task.revision += 1;
                         return Ok((task, said));
+                    }
+                    Err(StoreError::Conflict) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// Reads, changes and writes the unit that `unit` names, as [`TaskStore::update`] does with a task. One that was
+    /// never written is as it was created.
+    fn update_unit<T: Send>(
+        &self,
+        unit: &Unit,
+        mut change: impl FnMut(&mut Unit) -> Result<T, StoreError> + Send,
+    ) -> impl Future<Output = Result<(Unit, T), StoreError>> + Send {
+        async move {
+            loop {
+                let stored = self.unit(&unit.key).await?;
+                let before = stored.unwrap_or_else(|| Unit::new(unit.key.clone(), unit.created));
+                let mut unit = before.clone();
+                let said = change(&mut unit)?;
+                if unit == before {
+                    return Ok((unit, said));
+                }
+                match self.replace_unit(&unit).await {
+                    Ok(()) => {
+                        unit.revision += 1;
+                        return Ok((unit, said));
                     }
                     Err(StoreError::Conflict) => {}
                     Err(error) => return Err(error),

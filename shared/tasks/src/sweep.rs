@@ -8,7 +8,7 @@ use std::time::Duration;
 use accel_domain::Timestamp;
 use accel_domain::task::{RetryPolicy, Sweep, Task};
 
-use crate::{Message, StoreError, TaskQueue, TaskStore};
+use crate::{Message, StoreError, TaskQueue, TaskStore, enqueue_unit, fail_unit};
 
 /// Sends the message that `task`, as it was read or written last, waits for, and notes that it was sent.
 ///
@@ -36,17 +36,17 @@ pub async fn enqueue(
 /// What one round of the sweeper did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Messages sent.
+    /// Messages sent, to tasks and to units.
     pub enqueued: usize,
     /// Tasks that were out of attempts.
     pub failed: usize,
 }
 
-/// One round of the sweeper over at most `limit` tasks; due each minute. One task that cannot be swept does not keep
-/// the others from it.
+/// One round of the sweeper over at most `limit` tasks and as many units; due each minute. One that cannot be swept does
+/// not keep the others from it.
 ///
 /// # Errors
-/// The first error, after all tasks were tried.
+/// The first error, after all were tried.
 pub async fn sweep(
     store: &impl TaskStore,
     queue: &impl TaskQueue,
@@ -62,6 +62,19 @@ pub async fn sweep(
                 enqueue(store, queue, &task, Duration::ZERO, now).await.map(|()| swept.enqueued += 1)
             }
             Some(Sweep::Fail) => abandon(store, &task, policy, now).await.map(|failed| swept.failed += failed),
+            None => Ok(()),
+        };
+        outcome = outcome.and(done);
+    }
+    for unit in store.units_to_sweep(policy, limit, now).await? {
+        let done = match unit.sweep(policy, now) {
+            Some(Sweep::Enqueue) => {
+                enqueue_unit(store, queue, &unit, Duration::ZERO, now).await.map(|()| swept.enqueued += 1)
+            }
+            Some(Sweep::Fail) => {
+                let failed = fail_unit(store, &unit.key, &unit.reason, policy, now).await;
+                failed.map(|task| swept.failed += usize::from(task.is_some()))
+            }
             None => Ok(()),
         };
         outcome = outcome.and(done);

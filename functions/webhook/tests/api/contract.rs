@@ -18,7 +18,7 @@ async fn c01_a_valid_event_is_ok_and_its_row_appears_processing() {
     assert_eq!(rows[0]["target"], "harbor.example.com/library/app:v1-esgz");
     assert_eq!(rows[0]["id"], answer.header("x-accel-task-id").unwrap());
     assert_eq!(app.message().await.message.task, answer.ids()[0]);
-    assert!(app.tasks().await[0].enqueued_at.is_some());
+    assert!(app.tasks().await[0].work.enqueued_at.is_some());
 }
 
 #[tokio::test]

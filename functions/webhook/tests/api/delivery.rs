@@ -86,7 +86,7 @@ async fn a_task_whose_message_was_never_sent_gets_it_from_the_next_delivery() {
     let id = app.push(Some(HOOK), pushed(&[APP])).await.ids().remove(0);
     let lost = app.message().await;
     accel_tasks::TaskQueue::acknowledge(&app.store, &lost.receipt).await.unwrap();
-    app.change(&id, |task| task.enqueued_at = None).await;
+    app.change(&id, |task| task.work.enqueued_at = None).await;
     assert_eq!(app.push(Some(HOOK), pushed(&[APP])).await.ids(), [id]);
     assert_eq!(app.convert(complete).await.state, State::Completed);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use accel_domain::task::RetryPolicy;
+use accel_domain::task::{RetryPolicy, Unit, UnitKey};
 use accel_domain::{Task, TaskId, Timestamp};
 use accel_image::Reference;
 use accel_tasks::embedded::Embedded;
@@ -62,6 +62,23 @@ impl TaskStore for Reach {
 
     async fn to_sweep(&self, policy: &RetryPolicy, limit: usize, now: Timestamp) -> Result<Vec<Task>, StoreError> {
         self.store()?.to_sweep(policy, limit, now).await
+    }
+
+    async fn unit(&self, key: &UnitKey) -> Result<Option<Unit>, StoreError> {
+        self.store()?.unit(key).await
+    }
+
+    async fn replace_unit(&self, unit: &Unit) -> Result<(), StoreError> {
+        self.store()?.replace_unit(unit).await
+    }
+
+    async fn units_to_sweep(
+        &self,
+        policy: &RetryPolicy,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Unit>, StoreError> {
+        self.store()?.units_to_sweep(policy, limit, now).await
     }
 
     async fn lease_target(

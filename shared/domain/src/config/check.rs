@@ -39,6 +39,7 @@ fn tasks(tasks: Tasks, faults: &Faults) {
     if !(shortest..=longest).contains(&tasks.retention.0) {
         faults.say("tasks.retention", format_args!("{} is not between 1m and 366d", tasks.retention));
     }
+    within(faults, "tasks.fan_out.layers", tasks.fan_out.layers.unwrap_or(1), 1..=1000);
 }
 
 fn within<T: PartialOrd + Display>(faults: &Faults, path: &str, value: T, range: RangeInclusive<T>) {

@@ -7,7 +7,7 @@ use super::fault::{ConfigErrors, Fault, Faults};
 use super::walk::{FromYaml, Item, Section};
 use super::yaml::{self, Place};
 use super::{
-    Config, Convert, LayerLimits, Log, LogFormat, LogLevel, Registry, RegistryKey, Rule, Server, Tasks, Tls,
+    Config, Convert, FanOut, LayerLimits, Log, LogFormat, LogLevel, Registry, RegistryKey, Rule, Server, Tasks, Tls,
     WebhookAuth, check,
 };
 use crate::rule::{Attestations, Match};
@@ -127,7 +127,14 @@ impl FromYaml for Tasks {
         with_section(&item, |section| Self {
             attempts: section.or("attempts", default.attempts),
             retention: section.or("retention", default.retention),
+            fan_out: section.or("fan_out", default.fan_out),
         })
+    }
+}
+
+impl FromYaml for FanOut {
+    fn from_yaml(item: Item<'_>) -> Option<Self> {
+        with_section(&item, |section| Self { layers: section.get("layers"), bytes: section.get("bytes") })
     }
 }
 

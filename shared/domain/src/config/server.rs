@@ -120,7 +120,7 @@ impl LogLevel {
     }
 }
 
-/// How long tasks are tried and kept.
+/// How long tasks are tried and kept, and how they are split up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tasks {
@@ -129,11 +129,38 @@ pub struct Tasks {
     pub attempts: u32,
     /// How long finished tasks stay in the list.
     pub retention: Period,
+    /// When the layers of an image are converted by invocations of their own.
+    pub fan_out: FanOut,
+}
+
+/// When the layers of an image are converted by invocations of their own, all at once, and not in the one that converts
+/// the image. Meant for functions, where each has a machine to itself: `accelctl serve` gains nothing by it. Without a
+/// limit no image is split up. Layers that were converted before do not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FanOut {
+    /// For images with more layers to convert than this.
+    #[schemars(range(min = 1, max = 1000), example = 8)]
+    pub layers: Option<u32>,
+    /// For images with more bytes to convert than this, in two layers at least.
+    #[schemars(example = "512MiB")]
+    pub bytes: Option<ByteSize>,
+}
+
+impl FanOut {
+    /// Whether so much is to be converted by invocations of their own. A single layer never is: one invocation more
+    /// would do what the first can.
+    #[must_use]
+    pub fn is_exceeded_by(self, layers: usize, bytes: u64) -> bool {
+        let many = self.layers.is_some_and(|most| layers > most as usize);
+        let large = self.bytes.is_some_and(|most| bytes > most.0);
+        layers > 1 && (many || large)
+    }
 }
 
 impl Default for Tasks {
     fn default() -> Self {
         let policy = RetryPolicy::default();
-        Self { attempts: policy.attempts, retention: Period(policy.retention) }
+        Self { attempts: policy.attempts, retention: Period(policy.retention), fan_out: FanOut::default() }
     }
 }

@@ -145,6 +145,8 @@ fn names_faults_of_form() {
         ("server: { admin_auth: \"${env:X\" }", 1, "server.admin_auth", "no closing"),
         ("tasks: { attempts: 0 }", 1, "tasks.attempts", "between 1 and 100"),
         ("tasks: { retention: 1s }", 1, "tasks.retention", "between 1m and 366d"),
+        ("tasks: { fan_out: { layers: 0 } }", 1, "tasks.fan_out.layers", "between 1 and 1000"),
+        ("tasks: { fan_out: { byte: 1MiB } }", 1, "tasks.fan_out.byte", "did you mean `bytes`"),
         ("server: &x {}\ntasks: *x", 2, "", "aliases are not read"),
         ("a: [\n", 2, "", "not YAML"),
     ]);
@@ -353,4 +355,22 @@ fn no_fault_and_no_debug_output_holds_a_secret() {
     let shown = format!("{config:?} {} {:?}", serde_json::to_string(&config).unwrap(), config.warnings());
     assert!(!shown.contains(planted) && shown.contains("***"), "{shown}");
     assert_eq!(config.literal_secrets().len(), 3);
+}
+
+#[test]
+fn an_image_fans_out_only_where_a_limit_says_so() {
+    let read = |text: &str| parse(&format!("tasks: {{ fan_out: {text} }}"), "f").unwrap().tasks.fan_out;
+    assert!(!FanOut::default().is_exceeded_by(1000, u64::MAX));
+    let rows = [
+        ("{}", 1000, 1 << 40, false),
+        ("{ layers: 8 }", 8, 1 << 40, false),
+        ("{ layers: 8 }", 9, 0, true),
+        ("{ bytes: 1MiB }", 2, 1 << 20, false),
+        ("{ bytes: 1MiB }", 2, (1 << 20) + 1, true),
+        ("{ bytes: 1MiB }", 1, 1 << 40, false),
+        ("{ layers: 8, bytes: 1MiB }", 2, 1 << 30, true),
+    ];
+    for (text, layers, bytes, expected) in rows {
+        assert_eq!(read(text).is_exceeded_by(layers, bytes), expected, "{text} {layers} {bytes}");
+    }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use accel_image::Digest;
 
-use super::{LEASE, LONGEST_DELAY, Lease, Phase, Progress, RetryPolicy, Sizes, State, Task, TaskId};
+use super::work::{Turn, after};
+use super::{Lease, Phase, Progress, RetryPolicy, Sizes, State, Task, TaskId, Work};
 use crate::{Retry, Timestamp};
 
 /// What a received message may do.
@@ -14,7 +15,7 @@ use crate::{Retry, Timestamp};
 pub enum Start {
     /// The task is leased to the receiver: run it.
     Run,
-    /// The message is void (older generation, or the task has ended): acknowledge it.
+    /// The message is void (older generation, the task has ended, or it waits for its units): acknowledge it.
     Void,
     /// Not now (somebody runs it, or it waits): send it again after this time, then acknowledge.
     Later(Duration),
@@ -36,10 +37,12 @@ pub enum Renewal {
 /// What follows the end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Send a message after this time, at most [`LONGEST_DELAY`], then acknowledge.
+    /// Send a message after this time, at most [`super::LONGEST_DELAY`], then acknowledge.
     Again(Duration),
     /// The wait is longer than a queue can delay: acknowledge; the sweeper sends the message when it is due.
     Parked,
+    /// The task is done in units from now on: send the message of each, then acknowledge.
+    Units,
     /// The task has ended: acknowledge.
     Ended,
 }
@@ -56,6 +59,9 @@ pub enum Refused {
     /// The task is running.
     #[error("the task is running")]
     Running,
+    /// The task does not wait for this layer (any more).
+    #[error("the task does not wait for this layer")]
+    NotWaiting,
 }
 
 /// How a task ended well.
@@ -76,32 +82,23 @@ pub struct Done {
 impl Task {
     /// A message of `generation` was received by `owner`.
     pub fn start(&mut self, generation: u32, owner: &str, policy: &RetryPolicy, now: Timestamp) -> Start {
-        if generation < self.generation || !self.state.is_live() {
+        if generation < self.generation || !matches!(self.state, State::Queued | State::Running) {
             return Start::Void;
         }
-        if let Some(wait) = self.waits(policy, now) {
-            return Start::Later(wait.min(LONGEST_DELAY));
-        }
-        if let Some(lease) = &mut self.lease {
-            // No lease ends later than this unless the clock was set back since; its owner, if alive, renews in time.
-            lease.until = lease.until.min(after(now, LEASE));
-            if let Some(wait) = time_until(lease.until, now) {
-                return Start::Later(wait);
-            }
-            self.attempts += u32::from(!lease.progressed);
+        let turn = self.work.turn(policy, now);
+        if let Turn::Later(wait) = turn {
+            return Start::Later(wait);
         }
         if self.cancel_requested {
             self.end(State::Cancelled, CANCELLED, policy, now);
             return Start::Cancelled;
         }
-        if self.attempts >= policy.attempts {
+        if turn == Turn::OutOfAttempts {
             self.give_up(policy, now);
             return Start::OutOfAttempts;
         }
-        self.state = State::Running;
-        self.phase = Phase::Resolve;
-        self.not_before = None;
-        self.lease = Some(Lease { owner: owner.to_owned(), until: after(now, LEASE), progressed: false });
+        (self.state, self.phase) = (State::Running, Phase::Resolve);
+        self.work.take(owner, now);
         Start::Run
     }
 
@@ -118,12 +115,12 @@ impl Task {
     ) -> Result<Renewal, Refused> {
         let finished_more = seen.1.layers_done() > self.layers_finished;
         let lease = self.own_lease(owner, generation)?;
-        lease.until = after(now, LEASE);
+        lease.renew(now);
         lease.progressed |= finished_more;
         (self.phase, self.progress) = seen;
         if finished_more {
             self.layers_finished = seen.1.layers_done();
-            (self.throttled, self.scanning) = (None, None);
+            (self.work.throttled, self.work.scanning) = (None, None);
         }
         Ok(if self.cancel_requested { Renewal::Cancel } else { Renewal::Held })
     }
@@ -237,12 +234,12 @@ impl Task {
             return Ok(Next::Ended);
         }
         reason.clone_into(&mut self.reason);
-        let Some(wait) = self.wait_after(retry, policy, now) else {
+        let Some(next) = self.work.retry_later(retry, policy, now) else {
             self.give_up(policy, now);
             return Ok(Next::Ended);
         };
-        self.requeue(wait, now);
-        Ok(if wait > LONGEST_DELAY { Next::Parked } else { Next::Again(wait) })
+        self.wait_in_queue();
+        Ok(next)
     }
 
     /// The deadline or a shutdown ended the invocation: goes on in a new one, no attempt used. `stalled` says that
@@ -264,13 +261,12 @@ impl Task {
             self.end(State::Cancelled, CANCELLED, policy, now);
             return Ok(Next::Ended);
         }
-        self.stalled = if stalled.is_some() { self.stalled + 1 } else { 0 };
-        if let Some(way_out) = stalled.filter(|_| self.stalled >= 2) {
-            self.end(State::Failed, way_out, policy, now);
+        let Some(next) = self.work.interrupted(stalled.is_some(), now) else {
+            self.end(State::Failed, stalled.unwrap_or_default(), policy, now);
             return Ok(Next::Ended);
-        }
-        self.requeue(Duration::ZERO, now);
-        Ok(Next::Again(Duration::ZERO))
+        };
+        self.wait_in_queue();
+        Ok(next)
     }
 
     /// A person asks for the task to stop. A task that nobody runs ends at once.
@@ -297,36 +293,31 @@ impl Task {
             return Err(Refused::Running);
         }
         self.generation += 1;
-        (self.attempts, self.stalled, self.layers_finished) = (0, 0, 0);
+        self.layers_finished = 0;
         (self.finished, self.expires, self.joined, self.target_digest) = (None, None, None, None);
-        (self.throttled, self.scanning) = (None, None);
-        (self.progress, self.sizes) = (Progress::default(), Sizes::default());
+        (self.fan_out, self.progress, self.sizes) = (None, Progress::default(), Sizes::default());
         self.cancel_requested = false;
         self.reason.clear();
-        self.requeue(Duration::ZERO, now);
-        self.part = 0;
+        self.work = Work { not_before: Some(now), ..Work::default() };
+        self.wait_in_queue();
         Ok(())
     }
 
-    /// The message of `generation` and `part` was sent for this task. What was queued again since then has not been
-    /// sent by it, so nothing is noted: the sweeper would take it for sent.
+    /// The message of `generation` and `part` was sent for this task.
     pub fn sent(&mut self, generation: u32, part: u32, now: Timestamp) {
-        if self.state.is_live() && (generation, part) == (self.generation, self.part) {
-            self.enqueued_at = Some(now);
+        if self.state.is_live() && generation == self.generation {
+            self.work.sent(part, now);
         }
     }
 
     /// Whether somebody runs the task at `now`.
     #[must_use]
     pub fn is_leased(&self, now: Timestamp) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.holds(now))
+        self.work.is_leased(now)
     }
 
     pub(super) fn give_up(&mut self, policy: &RetryPolicy, now: Timestamp) {
-        let reason = match self.reason.as_str() {
-            "" => "every attempt was ended from outside before it could finish a layer".to_owned(),
-            reason => reason.to_owned(),
-        };
+        let reason = last_reason(&self.reason).to_owned();
         self.end(State::Failed, &reason, policy, now);
     }
 
@@ -334,50 +325,29 @@ impl Task {
         self.state = state;
         self.phase = Phase::Done;
         reason.clone_into(&mut self.reason);
-        self.lease = None;
-        self.not_before = None;
+        (self.work.lease, self.work.not_before) = (None, None);
         self.finished = Some(now);
         self.expires = Some(after(now, policy.retention));
     }
 
-    fn own_lease(&mut self, owner: &str, generation: u32) -> Result<&mut Lease, Refused> {
+    pub(super) fn own_lease(&mut self, owner: &str, generation: u32) -> Result<&mut Lease, Refused> {
         if !self.state.is_live() {
             return Err(Refused::Ended);
         }
-        let same = self.generation == generation;
-        self.lease.as_mut().filter(|lease| same && lease.owner == owner).ok_or(Refused::LeaseLost)
+        if self.generation != generation {
+            return Err(Refused::LeaseLost);
+        }
+        self.work.lease_of(owner)
     }
 
-    fn requeue(&mut self, wait: Duration, now: Timestamp) {
-        self.state = State::Queued;
-        self.phase = Phase::Queued;
-        self.part += 1;
-        self.lease = None;
-        self.enqueued_at = None;
-        self.not_before = Some(after(now, wait));
-    }
-}
-
-impl Lease {
-    /// Whether the lease holds at `now`. One that ends later than any lease can was written before the clock was set
-    /// back, by an owner that has not renewed it since.
-    #[must_use]
-    pub fn holds(&self, now: Timestamp) -> bool {
-        time_until(self.until, now).is_some_and(|left| left <= LEASE + CLOCK_SKEW)
+    pub(super) const fn wait_in_queue(&mut self) {
+        (self.state, self.phase) = (State::Queued, Phase::Queued);
     }
 }
 
 pub(super) const CANCELLED: &str = "cancelled";
 
-/// The clocks of a fleet agree better than this. What lies further ahead was written before a clock was set back.
-pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(120);
-
-/// `at` plus `wait`, at most the end of time.
-pub(super) fn after(at: Timestamp, wait: Duration) -> Timestamp {
-    at.checked_add(wait).unwrap_or(Timestamp::MAX)
-}
-
-/// How long until `at`, if that is still to come.
-pub(super) fn time_until(at: Timestamp, now: Timestamp) -> Option<Duration> {
-    Duration::try_from(at.duration_since(now)).ok().filter(|wait| !wait.is_zero())
+/// What to say of something that is given up, after the last `reason` that was noted.
+pub(super) const fn last_reason(reason: &str) -> &str {
+    if reason.is_empty() { "every attempt was ended from outside before it could finish a layer" } else { reason }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::life::{CLOCK_SKEW, after, time_until};
-use super::{Held, Task};
+use super::work::{CLOCK_SKEW, after, time_until};
+use super::{Held, Work};
 use crate::{Retry, Timestamp};
 
 /// How often and when tasks are tried again, and how long they are kept.
@@ -43,8 +43,8 @@ pub const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
 /// A registry that says 429 is left alone for at least this, whatever its Retry-After says.
 const SHORTEST_HOLD: Duration = Duration::from_secs(1);
 
-impl Task {
-    /// Uses what `retry` uses: how long the task waits then, `None` if nothing of that is left.
+impl Work {
+    /// Uses what `retry` uses: how long the work waits then, `None` if nothing of that is left.
     pub(super) fn wait_after(&mut self, retry: Retry, policy: &RetryPolicy, now: Timestamp) -> Option<Duration> {
         match retry {
             Retry::Backoff => {
@@ -66,7 +66,7 @@ impl Task {
         }
     }
 
-    /// How long the task is not to be run yet. A wait longer than any that is ever given was written before the clock
+    /// How long it is not to be run yet. A wait longer than any that is ever given was written before the clock
     /// was set back.
     pub(super) fn waits(&self, policy: &RetryPolicy, now: Timestamp) -> Option<Duration> {
         let longest = policy.waits.iter().chain(&policy.scan_waits).max().copied().unwrap_or_default().max(policy.held);

@@ -12,7 +12,7 @@ use crate::{Format, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
-    /// Queued or running.
+    /// Queued, running or fanned out.
     Processing,
     /// Ended well.
     Completed,
@@ -23,7 +23,7 @@ pub enum Status {
 impl From<State> for Status {
     fn from(state: State) -> Self {
         match state {
-            State::Queued | State::Running => Self::Processing,
+            State::Queued | State::Running | State::FannedOut => Self::Processing,
             State::Completed | State::Superseded | State::AlreadyAccelerated | State::Joined => Self::Completed,
             State::Failed | State::Cancelled => Self::Failed,
         }
@@ -115,7 +115,7 @@ impl Shown {
             layers_mounted: progress.layers_mounted,
             layers_kept: progress.layers_kept,
             duration_seconds: until.duration_since(task.created).as_secs_f64().max(0.0),
-            attempts: task.attempts,
+            attempts: task.work.attempts,
         }
     }
 

@@ -1,41 +1,34 @@
-//! What the sweeper does for tasks that nobody else looks after.
+//! What the sweeper does for tasks and units that nobody else looks after.
 
 use std::time::Duration;
 
-use super::life::{CANCELLED, CLOCK_SKEW, after};
-use super::{Refused, RetryPolicy, State, Task};
+use super::life::CANCELLED;
+use super::work::{CLOCK_SKEW, after};
+use super::{Refused, RetryPolicy, State, Task, Unit, Work};
 use crate::Timestamp;
 
-/// What the sweeper has to do for a task.
+/// What the sweeper has to do for a task or a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sweep {
     /// Send a message.
     Enqueue,
-    /// Nobody else is left to see that the task is out of attempts: fail it.
+    /// Nobody else is left to see that it is out of attempts: fail the task.
     Fail,
 }
 
-/// A task whose message was never sent is swept after this.
+/// What was written and never sent is swept after this.
 const UNSENT: Duration = Duration::from_secs(120);
 
 impl Task {
     /// Whether the sweeper has to do something, and what: it sends the message of a task that has none, and never
-    /// minds how long a message waits for its turn.
+    /// minds how long a message waits for its turn. While layers are converted by messages of their own, it looks at
+    /// the units.
     #[must_use]
     pub fn sweep(&self, policy: &RetryPolicy, now: Timestamp) -> Option<Sweep> {
-        if !self.state.is_live() || self.is_leased(now) || self.waits(policy, now).is_some() {
+        if !matches!(self.state, State::Queued | State::Running) {
             return None;
         }
-        if self.attempts_at_end() >= policy.attempts {
-            return Some(Sweep::Fail);
-        }
-        let due = match (&self.lease, self.not_before, self.enqueued_at) {
-            (Some(lease), _, Some(sent)) if sent < lease.until => true,
-            (_, due, Some(sent)) => lapsed(due.map_or(sent, |due| due.max(sent)), policy.queue_retention, now),
-            (Some(_), _, None) | (None, Some(_), None) => true,
-            (None, None, None) => lapsed(self.created, UNSENT, now),
-        };
-        due.then_some(Sweep::Enqueue)
+        self.work.sweep(self.created, policy, now)
     }
 
     /// The sweeper gives the task up.
@@ -49,13 +42,40 @@ impl Task {
         if self.sweep(policy, now) != Some(Sweep::Fail) {
             return Err(Refused::Running);
         }
-        self.attempts = self.attempts_at_end();
+        self.work.attempts = self.work.attempts_at_end();
         if self.cancel_requested {
             self.end(State::Cancelled, CANCELLED, policy, now);
         } else {
             self.give_up(policy, now);
         }
         Ok(())
+    }
+}
+
+impl Unit {
+    /// Whether the sweeper has to do something for a unit that its task still waits for, and what.
+    #[must_use]
+    pub fn sweep(&self, policy: &RetryPolicy, now: Timestamp) -> Option<Sweep> {
+        self.work.sweep(self.created, policy, now)
+    }
+}
+
+impl Work {
+    /// What the sweeper has to do for live work that exists since `created`.
+    fn sweep(&self, created: Timestamp, policy: &RetryPolicy, now: Timestamp) -> Option<Sweep> {
+        if self.is_leased(now) || self.waits(policy, now).is_some() {
+            return None;
+        }
+        if self.attempts_at_end() >= policy.attempts {
+            return Some(Sweep::Fail);
+        }
+        let due = match (&self.lease, self.not_before, self.enqueued_at) {
+            (Some(lease), _, Some(sent)) if sent < lease.until => true,
+            (_, due, Some(sent)) => lapsed(due.map_or(sent, |due| due.max(sent)), policy.queue_retention, now),
+            (Some(_), _, None) | (None, Some(_), None) => true,
+            (None, None, None) => lapsed(created, UNSENT, now),
+        };
+        due.then_some(Sweep::Enqueue)
     }
 
     /// The attempts used once the lease, if there is one, is over.

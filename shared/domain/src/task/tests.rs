@@ -1,10 +1,12 @@
 //! Every transition, case by case.
 
+mod units;
+
 use std::time::Duration;
 
 use accel_image::Digest;
 
-use super::life::CLOCK_SKEW;
+use super::work::CLOCK_SKEW;
 use super::*;
 use crate::{Format, Retry};
 
@@ -39,6 +41,11 @@ fn seconds(n: u64) -> Duration {
 
 fn policy() -> RetryPolicy {
     RetryPolicy::default()
+}
+
+fn with(mut task: Task, change: impl FnOnce(&mut Work)) -> Task {
+    change(&mut task.work);
+    task
 }
 
 fn running() -> Task {
@@ -104,10 +111,11 @@ fn only_the_owner_of_the_lease_acts_and_a_refusal_changes_nothing() {
 
 #[test]
 fn a_message_starts_what_waits_for_it() {
-    let waiting = Task { not_before: Some(at(7200)), ..task(now()) };
+    let waiting = with(task(now()), |work| work.not_before = Some(at(7200)));
     let cancelled = Task { cancel_requested: true, ..running() };
-    let progressed = Task { lease: Some(Lease { owner: "b".into(), until: at(0), progressed: true }), ..running() };
-    let exhausted = Task { attempts: 4, ..running() };
+    let lease = Lease { owner: "b".into(), until: at(0), progressed: true };
+    let progressed = with(running(), |work| (work.attempts, work.lease) = (4, Some(lease)));
+    let exhausted = with(running(), |work| work.attempts = 4);
     let rows = [
         ("new", task(now()), 1, 0, Start::Run),
         ("older message", Task { generation: 2, ..task(now()) }, 1, 0, Start::Void),
@@ -118,12 +126,12 @@ fn a_message_starts_what_waits_for_it() {
         ("waiting", waiting.clone(), 1, 7190, Start::Later(seconds(10))),
         ("waited", waiting, 1, 7200, Start::Run),
         ("cancelled and expired", cancelled, 1, 60, Start::Cancelled),
-        ("progressed", Task { attempts: 4, ..progressed }, 1, 0, Start::Run),
+        ("progressed", progressed, 1, 0, Start::Run),
         ("last attempt died", exhausted, 1, 60, Start::OutOfAttempts),
     ];
     for (name, mut task, generation, second, expected) in rows {
         assert_eq!(task.start(generation, "c", &policy(), at(second)), expected, "{name}");
-        let leased_to = task.lease.map(|lease| lease.owner);
+        let leased_to = task.work.lease.map(|lease| lease.owner);
         assert_eq!(leased_to.as_deref() == Some("c"), expected == Start::Run, "{name}");
     }
 }
@@ -135,7 +143,7 @@ fn cancelling_wins_over_another_attempt() {
         task.cancel(&policy(), at(1)).unwrap();
         assert_eq!(task.state, State::Running);
         end(&mut task, OWNER, 1).unwrap();
-        assert_eq!((task.state, task.not_before), (State::Cancelled, None));
+        assert_eq!((task.state, task.work.not_before), (State::Cancelled, None));
     }
 }
 
@@ -144,7 +152,7 @@ fn throttling_and_scans_have_budgets_of_their_own() {
     let mut task = running();
     let day = 24 * 3600;
     let hold = |task: &mut Task, retry, second| {
-        task.not_before = None;
+        task.work.not_before = None;
         assert_eq!(task.start(1, OWNER, &policy(), at(second)), Start::Run);
         task.retry_later(OWNER, 1, retry, "held", &policy(), at(second)).unwrap()
     };
@@ -155,7 +163,7 @@ fn throttling_and_scans_have_budgets_of_their_own() {
     assert_eq!(hold(&mut throttled, Retry::Throttled { after: None }, day), Next::Ended);
     assert_eq!(hold(&mut task, Retry::ScanPending, day), Next::Again(seconds(300)));
     assert_eq!(hold(&mut task, Retry::ScanPending, 2 * day - 10), Next::Ended);
-    assert_eq!((task.attempts, task.state), (0, State::Failed));
+    assert_eq!((task.work.attempts, task.state), (0, State::Failed));
 }
 
 #[test]
@@ -164,7 +172,7 @@ fn a_finished_layer_ends_the_row_of_throttled_attempts() {
     task.retry_later(OWNER, 1, Retry::Throttled { after: None }, "429", &policy(), now()).unwrap();
     assert_eq!(task.start(1, OWNER, &policy(), at(15)), Start::Run);
     task.renew(OWNER, 1, layers(1), at(16)).unwrap();
-    assert_eq!(task.throttled, None);
+    assert_eq!(task.work.throttled, None);
 }
 
 #[test]
@@ -173,7 +181,7 @@ fn a_registry_cannot_ask_for_more_than_is_left_nor_for_no_wait() {
     for (after, expected) in [(week, policy().held), (Duration::ZERO, seconds(1)), (seconds(40), seconds(40))] {
         let mut task = running();
         task.retry_later(OWNER, 1, Retry::Throttled { after: Some(after) }, "429", &policy(), now()).unwrap();
-        assert_eq!(task.not_before.unwrap().duration_since(now()), expected.try_into().unwrap());
+        assert_eq!(task.work.not_before.unwrap().duration_since(now()), expected.try_into().unwrap());
     }
 }
 
@@ -182,8 +190,8 @@ fn attempts_and_waits_are_configurable() {
     let policy = RetryPolicy { attempts: 3, waits: vec![seconds(1)], ..policy() };
     let mut task = running();
     for expected in [Next::Again(seconds(1)), Next::Again(seconds(1)), Next::Ended] {
-        task.not_before = None;
-        task.lease = Some(Lease { owner: OWNER.into(), until: at(60), progressed: false });
+        task.work.not_before = None;
+        task.work.lease = Some(Lease { owner: OWNER.into(), until: at(60), progressed: false });
         assert_eq!(task.retry_later(OWNER, 1, Retry::Backoff, "503", &policy, now()), Ok(expected));
     }
     let mut task = running();
@@ -207,7 +215,7 @@ fn a_retry_begins_from_nothing() {
     task.renew(OWNER, 1, layers(4), now()).unwrap();
     task.complete(OWNER, 1, done(), &policy(), now()).unwrap();
     task.retry(at(5)).unwrap();
-    let fresh = Task { generation: 2, not_before: Some(at(5)), ..self::task(now()) };
+    let fresh = Task { generation: 2, ..with(self::task(now()), |work| work.not_before = Some(at(5))) };
     assert_eq!(task, fresh);
 }
 
@@ -215,15 +223,15 @@ fn a_retry_begins_from_nothing() {
 fn a_note_that_a_message_was_sent_is_for_that_message() {
     let mut task = task(now());
     task.sent(1, 0, at(1));
-    assert_eq!(task.enqueued_at, Some(at(1)));
+    assert_eq!(task.work.enqueued_at, Some(at(1)));
     let mut later = running();
     later.interrupted(OWNER, 1, None, &policy(), at(1)).unwrap();
     for (generation, part) in [(1, 0), (2, 1), (0, 1)] {
         later.sent(generation, part, at(2));
-        assert_eq!(later.enqueued_at, None, "{generation} {part}");
+        assert_eq!(later.work.enqueued_at, None, "{generation} {part}");
     }
     later.sent(1, 1, at(2));
-    assert_eq!(later.enqueued_at, Some(at(2)));
+    assert_eq!(later.work.enqueued_at, Some(at(2)));
     let mut ended = ended();
     let before = ended.clone();
     ended.sent(1, 0, at(2));
@@ -234,17 +242,13 @@ fn a_note_that_a_message_was_sent_is_for_that_message() {
 fn the_sweeper_does_what_nobody_else_will() {
     let lease = |until, progressed| Some(Lease { owner: OWNER.into(), until: at(until), progressed });
     let day = 24 * 3600;
-    let queued = |not_before: Option<i64>, enqueued_at: Option<i64>| Task {
-        not_before: not_before.map(at),
-        enqueued_at: enqueued_at.map(at),
-        ..task(now())
+    let queued = |not_before: Option<i64>, enqueued_at: Option<i64>| {
+        with(task(now()), |work| (work.not_before, work.enqueued_at) = (not_before.map(at), enqueued_at.map(at)))
     };
-    let leased = |until, progressed, attempts, enqueued_at: Option<i64>| Task {
-        state: State::Running,
-        lease: lease(until, progressed),
-        attempts,
-        enqueued_at: enqueued_at.map(at),
-        ..task(now())
+    let leased = |until, progressed, attempts, enqueued_at: Option<i64>| {
+        let (lease, enqueued_at) = (lease(until, progressed), enqueued_at.map(at));
+        let work = Work { lease, attempts, enqueued_at, ..Work::default() };
+        Task { state: State::Running, work, ..task(now()) }
     };
     let rows = [
         ("just written", queued(None, None), 119, None),
@@ -289,31 +293,32 @@ fn a_clock_set_back_leaves_nothing_stuck() {
     renewed.renew(OWNER, 1, layers(1), back).unwrap();
     assert_eq!((renewed.sweep(&policy(), back), renewed.is_leased(back)), (None, true));
 
-    let mut waiting = Task { not_before: Some(at(10)), ..task(now()) };
+    let mut waiting = with(task(now()), |work| work.not_before = Some(at(10)));
     assert_eq!(waiting.sweep(&policy(), back), Some(Sweep::Enqueue));
     assert_eq!(waiting.start(1, "b", &policy(), back), Start::Run);
 
     assert_eq!(task(now()).sweep(&policy(), back), Some(Sweep::Enqueue));
-    assert_eq!(Task { enqueued_at: Some(now()), ..task(now()) }.sweep(&policy(), back), Some(Sweep::Enqueue));
+    let sent = with(task(now()), |work| work.enqueued_at = Some(now()));
+    assert_eq!(sent.sweep(&policy(), back), Some(Sweep::Enqueue));
 
     // The budget of a registry begins again, and is not longer than it was.
     let mut held = running();
     held.retry_later(OWNER, 1, Retry::ScanPending, "scan", &policy(), now()).unwrap();
     assert_eq!(held.start(1, OWNER, &policy(), back), Start::Run);
     held.retry_later(OWNER, 1, Retry::ScanPending, "scan", &policy(), back).unwrap();
-    assert_eq!(held.scanning, Some(Held { since: back, times: 2 }));
+    assert_eq!(held.work.scanning, Some(Held { since: back, times: 2 }));
 }
 
 #[test]
 fn clocks_that_differ_a_little_disturb_nothing() {
     let behind = now().checked_sub(CLOCK_SKEW / 2).unwrap();
-    let sent = Task { enqueued_at: Some(now()), ..task(now()) };
+    let sent = with(task(now()), |work| work.enqueued_at = Some(now()));
     for (name, task) in [("new", task(now())), ("sent", sent), ("running", running())] {
         assert_eq!(task.sweep(&policy(), behind), None, "{name}");
     }
     let mut task = running();
     assert_eq!(task.start(1, "b", &policy(), behind), Start::Later(LEASE));
-    assert_eq!(task.lease.unwrap().owner, OWNER);
+    assert_eq!(task.work.lease.unwrap().owner, OWNER);
 }
 
 #[test]
@@ -321,7 +326,7 @@ fn a_clock_set_forward_costs_at_most_an_attempt() {
     let forward = at(10 * 365 * 24 * 3600);
     let mut task = running();
     assert_eq!(task.start(1, "b", &policy(), forward), Start::Run);
-    assert_eq!((task.attempts, task.state), (1, State::Running));
+    assert_eq!((task.work.attempts, task.state), (1, State::Running));
     assert_eq!(task.renew(OWNER, 1, layers(1), forward), Err(Refused::LeaseLost));
 }
 

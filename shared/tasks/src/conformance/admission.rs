@@ -1,6 +1,7 @@
 //! Which events make tasks, and which join one.
 
 use accel_domain::task::{NewTask, Shown, Start, State, Status, Task, TaskKind};
+use accel_domain::{Attestations, EstargzOptions, FormatOptions, Output};
 use futures::future::join_all;
 
 use super::{
@@ -21,6 +22,22 @@ pub async fn a_task_is_read_as_it_was_accepted(f: &impl Fixture) {
     assert_eq!(f.tasks().admit(&task).await.unwrap(), Admission::Created);
     assert_eq!(read(f.tasks(), &task.id).await, task);
     assert_eq!(f.tasks().live(&task.live_key()).await.unwrap(), Some(task.id));
+}
+
+pub async fn a_task_keeps_rule_options_and_target_as_they_were_accepted(f: &impl Fixture) {
+    let options = EstargzOptions { level: 9, prefetch: vec!["/usr/sbin/*".to_owned()], ..EstargzOptions::default() };
+    let output = Output {
+        platforms: vec!["linux/arm64".parse().unwrap()],
+        attestations: Attestations::Carry,
+        subject: true,
+        overwrite: true,
+        adopt: true,
+        ..Output::new(FormatOptions::Estargz(options))
+    };
+    let target = "i.example/mirror/app:1".parse().unwrap();
+    let task = Task::new(NewTask { output, target, ..push("a") }, start_time());
+    f.tasks().admit(&task).await.unwrap();
+    assert_eq!(read(f.tasks(), &task.id).await, task);
 }
 
 pub async fn an_event_joins_a_queued_task_of_the_same_source_digest_and_rule(f: &impl Fixture) {

@@ -18,7 +18,7 @@ pub async fn a_lease_keeps_others_out_for_a_minute(f: &impl Fixture) {
     let soon = later(now, Duration::from_secs(45));
     assert_eq!(start(f.tasks(), &id, "b", soon).await, Start::Later(Duration::from_secs(15)));
     assert_eq!(start(f.tasks(), &id, "b", later(now, LEASE)).await, Start::Run);
-    assert_eq!(read(f.tasks(), &id).await.lease.unwrap().owner, "b");
+    assert_eq!(read(f.tasks(), &id).await.work.lease.unwrap().owner, "b");
 }
 
 pub async fn a_renewal_prolongs_the_lease_and_stores_progress(f: &impl Fixture) {
@@ -55,7 +55,7 @@ pub async fn an_expired_lease_without_a_finished_layer_uses_an_attempt(f: &impl 
     start(f.tasks(), &id, "a", now).await;
     renew(f.tasks(), &id, "a", 0, now).await.unwrap();
     assert_eq!(start(f.tasks(), &id, "b", later(now, LEASE)).await, Start::Run);
-    assert_eq!(read(f.tasks(), &id).await.attempts, 1);
+    assert_eq!(read(f.tasks(), &id).await.work.attempts, 1);
 }
 
 pub async fn an_expired_lease_with_a_finished_layer_uses_none(f: &impl Fixture) {
@@ -64,7 +64,7 @@ pub async fn an_expired_lease_with_a_finished_layer_uses_none(f: &impl Fixture) 
     start(f.tasks(), &id, "a", now).await;
     renew(f.tasks(), &id, "a", 1, now).await.unwrap();
     assert_eq!(start(f.tasks(), &id, "b", later(now, LEASE)).await, Start::Run);
-    assert_eq!(read(f.tasks(), &id).await.attempts, 0);
+    assert_eq!(read(f.tasks(), &id).await.work.attempts, 0);
 }
 
 pub async fn finding_again_what_was_finished_before_is_no_progress(f: &impl Fixture) {
@@ -72,7 +72,7 @@ pub async fn finding_again_what_was_finished_before_is_no_progress(f: &impl Fixt
     let id = created(f.tasks(), push("a"), now).await;
     for (layers, attempts) in [(3, 0), (3, 0), (3, 1), (4, 2), (4, 2), (2, 3)] {
         assert_eq!(start(f.tasks(), &id, "a", now).await, Start::Run);
-        assert_eq!(read(f.tasks(), &id).await.attempts, attempts, "before {layers}");
+        assert_eq!(read(f.tasks(), &id).await.work.attempts, attempts, "before {layers}");
         renew(f.tasks(), &id, "a", layers, now).await.unwrap();
         now = later(now, LEASE);
     }
@@ -87,7 +87,7 @@ pub async fn a_task_out_of_attempts_is_failed_by_the_next_message(f: &impl Fixtu
     }
     assert_eq!(start(f.tasks(), &id, "a", now).await, Start::OutOfAttempts);
     let task = read(f.tasks(), &id).await;
-    assert_eq!((task.state, task.attempts, task.finished), (State::Failed, 5, Some(now)));
+    assert_eq!((task.state, task.work.attempts, task.finished), (State::Failed, 5, Some(now)));
     assert!(!task.reason.is_empty());
 }
 
@@ -102,7 +102,7 @@ pub async fn a_renewal_sees_that_the_task_is_to_be_cancelled(f: &impl Fixture) {
     assert_eq!(tagged.1, Renewal::Cancel);
     f.tasks().update(&id, now, |task| Ok(task.stopped("a", 1, &policy(), now)?)).await.unwrap();
     let task = read(f.tasks(), &id).await;
-    assert_eq!((task.state, task.reason.as_str(), task.lease), (State::Cancelled, "cancelled", None));
+    assert_eq!((task.state, task.reason.as_str(), task.work.lease), (State::Cancelled, "cancelled", None));
 }
 
 pub async fn a_task_that_nobody_runs_is_cancelled_at_once(f: &impl Fixture) {
@@ -130,7 +130,7 @@ pub async fn a_retry_raises_the_generation_and_voids_older_messages(f: &impl Fix
     run_and_fail(f.tasks(), &id, now).await;
     f.tasks().update(&id, now, |task| Ok(task.retry(now)?)).await.unwrap();
     let task = read(f.tasks(), &id).await;
-    assert_eq!((task.state, task.generation, task.part, task.attempts), (State::Queued, 2, 0, 0));
+    assert_eq!((task.state, task.generation, task.work.part, task.work.attempts), (State::Queued, 2, 0, 0));
     assert_eq!((task.finished, task.expires, task.reason.as_str()), (None, None, ""));
     assert_eq!(start(f.tasks(), &id, "a", now).await, Start::Void);
     assert_eq!(read(f.tasks(), &id).await, task);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use accel_domain::Timestamp;
-use accel_domain::task::{NewTask, Start, State, Status, Task, TaskId};
+use accel_domain::task::{NewTask, RetryPolicy, Start, State, Status, Task, TaskId};
 use futures::future::join_all;
 
 use super::{
@@ -174,6 +174,18 @@ pub async fn finished_tasks_are_kept_for_their_retention(f: &impl Fixture) {
     assert_eq!(f.tasks().purge(last).await.unwrap(), 0);
     assert!(f.tasks().get(&id, last).await.unwrap().is_some());
     assert_eq!(f.tasks().get(&id, later(now, DAY)).await.unwrap(), None);
+}
+
+pub async fn the_retention_of_finished_tasks_is_a_parameter(f: &impl Fixture) {
+    let now = start_time();
+    let id = created(f.tasks(), push("a"), now).await;
+    let policy = RetryPolicy { retention: 10 * DAY, ..policy() };
+    start(f.tasks(), &id, "a", now).await;
+    f.tasks().update(&id, now, |task| Ok(task.fail("a", 1, "no such image", &policy, now)?)).await.unwrap();
+    let last = later(now, 10 * DAY - Duration::from_secs(1));
+    assert_eq!(f.tasks().purge(last).await.unwrap(), 0);
+    assert!(f.tasks().get(&id, last).await.unwrap().is_some());
+    assert_eq!(f.tasks().get(&id, later(now, 10 * DAY)).await.unwrap(), None);
 }
 
 pub async fn a_purge_forgets_what_has_expired_and_nothing_else(f: &impl Fixture) {

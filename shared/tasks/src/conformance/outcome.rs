@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use accel_domain::task::{Done, LONGEST_DELAY, Next, Progress, Sizes, Start, State, Task, TaskId};
+use accel_domain::task::{Done, LONGEST_DELAY, Next, Phase, Progress, RetryPolicy, Sizes, Start, State, Task, TaskId};
 use accel_domain::{Retry, Timestamp};
 
 use super::{DAY, Fixture, HOUR, created, digest, later, policy, push, read, start, start_time};
@@ -35,8 +35,11 @@ pub async fn a_transient_end_frees_the_lease_and_says_when_in_one_write(f: &impl
     f.tasks().update(&id, now, end).await.unwrap();
     let task = read(f.tasks(), &id).await;
     assert_eq!(task.revision, before.revision + 1);
-    assert_eq!((task.state, task.lease, task.attempts, task.reason.as_str()), (State::Queued, None, 1, "503"));
-    assert_eq!((task.not_before, task.enqueued_at), (Some(later(now, seconds(15))), None));
+    assert_eq!(
+        (task.state, task.work.lease, task.work.attempts, task.reason.as_str()),
+        (State::Queued, None, 1, "503")
+    );
+    assert_eq!((task.work.not_before, task.work.enqueued_at), (Some(later(now, seconds(15))), None));
 }
 
 pub async fn the_waits_are_15_s_then_1_5_and_15_min_and_the_fifth_attempt_is_the_last(f: &impl Fixture) {
@@ -48,7 +51,17 @@ pub async fn the_waits_are_15_s_then_1_5_and_15_min_and_the_fifth_attempt_is_the
     }
     assert_eq!(attempt(f.tasks(), &id, Retry::Backoff, "the last reason", now).await, Next::Ended);
     let task = read(f.tasks(), &id).await;
-    assert_eq!((task.state, task.attempts, task.reason.as_str()), (State::Failed, 5, "the last reason"));
+    assert_eq!((task.state, task.work.attempts, task.reason.as_str()), (State::Failed, 5, "the last reason"));
+}
+
+pub async fn attempts_are_configurable(f: &impl Fixture) {
+    let now = start_time();
+    let id = created(f.tasks(), push("a"), now).await;
+    let policy = RetryPolicy { attempts: 1, ..policy() };
+    start(f.tasks(), &id, "a", now).await;
+    let end = |task: &mut Task| Ok(task.retry_later("a", 1, Retry::Backoff, "503", &policy, now)?);
+    assert_eq!(f.tasks().update(&id, now, end).await.unwrap().1, Next::Ended);
+    assert_eq!(read(f.tasks(), &id).await.state, State::Failed);
 }
 
 pub async fn a_wait_over_15_min_lies_in_the_table(f: &impl Fixture) {
@@ -56,7 +69,7 @@ pub async fn a_wait_over_15_min_lies_in_the_table(f: &impl Fixture) {
     let id = created(f.tasks(), push("a"), now).await;
     let retry = Retry::Throttled { after: Some(2 * HOUR) };
     assert_eq!(attempt(f.tasks(), &id, retry, "429", now).await, Next::Parked);
-    assert_eq!(read(f.tasks(), &id).await.not_before, Some(later(now, 2 * HOUR)));
+    assert_eq!(read(f.tasks(), &id).await.work.not_before, Some(later(now, 2 * HOUR)));
     assert_eq!(start(f.tasks(), &id, "a", now).await, Start::Later(LONGEST_DELAY));
 }
 
@@ -67,7 +80,7 @@ pub async fn a_task_waits_until_its_time(f: &impl Fixture) {
     assert_eq!(attempt(f.tasks(), &id, busy, "busy", now).await, Next::Again(seconds(30)));
     assert_eq!(start(f.tasks(), &id, "a", later(now, seconds(10))).await, Start::Later(seconds(20)));
     assert_eq!(start(f.tasks(), &id, "a", later(now, seconds(30))).await, Start::Run);
-    assert_eq!(read(f.tasks(), &id).await.attempts, 0);
+    assert_eq!(read(f.tasks(), &id).await.work.attempts, 0);
 }
 
 /// Ends attempts by `retry` until the task has ended: how long that took.
@@ -79,8 +92,8 @@ async fn until_given_up(f: &impl Fixture, retry: Retry, first_waits: &[u64]) -> 
     loop {
         let next = attempt(f.tasks(), &id, retry, "held back", now).await;
         let task = read(f.tasks(), &id).await;
-        assert_eq!(task.attempts, 0);
-        let Some(due) = task.not_before else {
+        assert_eq!(task.work.attempts, 0);
+        let Some(due) = task.work.not_before else {
             assert_eq!(next, Next::Ended);
             assert_eq!((task.state, task.reason.as_str()), (State::Failed, "held back"));
             return Duration::try_from(now.duration_since(begun)).unwrap();
@@ -110,8 +123,21 @@ pub async fn an_interruption_uses_no_attempt_and_asks_for_the_next_part(f: &impl
         let end = |task: &mut Task| Ok(task.interrupted("a", 1, None, &policy(), now)?);
         assert_eq!(f.tasks().update(&id, now, end).await.unwrap().1, Next::Again(Duration::ZERO));
         let task = read(f.tasks(), &id).await;
-        assert_eq!((task.state, task.generation, task.part, task.attempts), (State::Queued, 1, part, 0));
+        assert_eq!((task.state, task.generation, task.work.part, task.work.attempts), (State::Queued, 1, part, 0));
     }
+}
+
+pub async fn an_interruption_stores_how_far_the_task_is(f: &impl Fixture) {
+    let now = start_time();
+    let id = created(f.tasks(), push("a"), now).await;
+    start(f.tasks(), &id, "a", now).await;
+    let progress = Progress { layers_total: 10, layers_converted: 3, bytes_read: 7, ..Progress::default() };
+    let end = |task: &mut Task| {
+        task.renew("a", 1, (Phase::Convert, progress), now)?;
+        Ok(task.interrupted("a", 1, None, &policy(), now)?)
+    };
+    f.tasks().update(&id, now, end).await.unwrap();
+    assert_eq!(read(f.tasks(), &id).await.progress, progress);
 }
 
 pub async fn two_invocations_in_a_row_that_finish_nothing_fail_the_task_with_the_way_out(f: &impl Fixture) {
@@ -145,7 +171,7 @@ pub async fn a_completed_task_keeps_sizes_digest_and_reason(f: &impl Fixture) {
     let task = read(f.tasks(), &id).await;
     assert_eq!((task.state, task.reason.as_str()), (State::AlreadyAccelerated, "already accelerated"));
     assert_eq!((task.sizes, task.target_digest, task.progress), (done.sizes, done.target_digest, done.progress));
-    assert_eq!((task.lease, task.finished, task.expires), (None, Some(now), Some(later(now, DAY))));
+    assert_eq!((task.work.lease, task.finished, task.expires), (None, Some(now), Some(later(now, DAY))));
     assert_eq!(f.tasks().live(&read(f.tasks(), &id).await.live_key()).await.unwrap(), None);
 }
 
@@ -158,5 +184,5 @@ pub async fn a_note_of_an_older_message_does_not_hide_that_the_task_waits(f: &im
         Ok::<_, StoreError>(())
     };
     f.tasks().update(&id, now, note).await.unwrap();
-    assert_eq!(read(f.tasks(), &id).await.enqueued_at, None);
+    assert_eq!(read(f.tasks(), &id).await.work.enqueued_at, None);
 }

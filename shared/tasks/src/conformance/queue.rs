@@ -14,7 +14,7 @@ const SECONDS_3: Duration = Duration::from_secs(3);
 const SECONDS_30: Duration = Duration::from_secs(30);
 
 fn message(name: &str) -> Message {
-    Message { task: id(name), generation: 3, part: 2 }
+    Message { task: id(name), generation: 3, part: 2, layer: None }
 }
 
 async fn receive(f: &impl Fixture, visibility: Duration) -> Received {

@@ -34,7 +34,7 @@ pub async fn a_task_never_enqueued_is_sent_after_two_minutes(f: &impl Fixture) {
     assert_eq!(due(f, after).await, [(id.clone(), Some(Sweep::Enqueue))]);
     let swept = sweep(f.tasks(), f.queue(), &policy(), 100, after).await.unwrap();
     assert_eq!(swept, Swept { enqueued: 1, failed: 0 });
-    assert_eq!(read(f.tasks(), &id).await.enqueued_at, Some(after));
+    assert_eq!(read(f.tasks(), &id).await.work.enqueued_at, Some(after));
     assert_eq!(due(f, later(after, MINUTE)).await, []);
 }
 
@@ -101,7 +101,7 @@ pub async fn a_task_out_of_attempts_is_failed_with_the_last_reason(f: &impl Fixt
     let swept = sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap();
     assert_eq!(swept, Swept { enqueued: 0, failed: 1 });
     let task = read(f.tasks(), &id).await;
-    assert_eq!((task.state, task.attempts, task.reason.as_str()), (State::Failed, 5, "the last reason"));
+    assert_eq!((task.state, task.work.attempts, task.reason.as_str()), (State::Failed, 5, "the last reason"));
 }
 
 pub async fn a_running_task_and_an_ended_one_are_left_alone(f: &impl Fixture) {
@@ -135,6 +135,6 @@ pub async fn a_task_whose_sender_died_is_run_in_the_end(f: &impl Fixture) {
     let id = created(f.tasks(), push("a"), start_time()).await;
     sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap();
     let received = f.queue().receive(Duration::from_secs(5), MINUTE).await.unwrap().unwrap();
-    assert_eq!(received.message, Message { task: id.clone(), generation: 1, part: 0 });
+    assert_eq!(received.message, Message { task: id.clone(), generation: 1, part: 0, layer: None });
     assert_eq!(start(f.tasks(), &id, "a", now).await, Start::Run);
 }

@@ -38,7 +38,9 @@ impl StoreFile {
         }
         let file = Self { path: path.to_owned(), opener, database: RwLock::new(None) };
         file.reopen()?;
-        file.view(check_version)?;
+        if file.view(version)? < About::CURRENT.version {
+            file.commit(|tables| tables.touch())?;
+        }
         Ok(file)
     }
 
@@ -141,14 +143,16 @@ pub(super) fn create_beside(path: &Path, directory: &Path) -> Result<tempfile::N
     Ok(fresh)
 }
 
-fn check_version(view: &View) -> Result<(), Fault> {
+/// The version of the file, if it can be read.
+fn version(view: &View) -> Result<u32, Fault> {
     let table = view.table(tables::ABOUT)?;
     let about = redb::ReadableTable::get(&table, About::KEY)?;
     let about: About = match &about {
         Some(bytes) => unseal(About::KEY, bytes.value())?,
         None => return Err(Fault::Record { title: "store".to_owned(), detail: "it has no version".to_owned() }),
     };
-    if about == About::CURRENT { Ok(()) } else { Err(Fault::Version(about.version)) }
+    let known = (1..=About::CURRENT.version).contains(&about.version);
+    if known { Ok(about.version) } else { Err(Fault::Version(about.version)) }
 }
 
 /// Runs `work`; a panic of redb over a damaged file becomes a fault. What a panic leaves half done is a transaction,
@@ -189,7 +193,7 @@ impl Fault {
             Self::Record { title, detail } => damaged(path, format!("{title} in {}", path.display()), &detail),
             Self::TooLong { title, bytes } => StoreError::Unavailable(format!("{title} is too long: {bytes} bytes")),
             Self::Version(version) => StoreError::Unavailable(format!(
-                "{} was written by another version of Accel (store version {version}, this one reads {})",
+                "{} was written by another version of Accel (store version {version}, this one reads 1 to {})",
                 path.display(),
                 About::CURRENT.version
             )),

@@ -4,7 +4,7 @@
 //! that one read under another's key is noticed.
 
 use accel_domain::Timestamp;
-use accel_domain::task::{Task, TaskId};
+use accel_domain::task::{Task, TaskId, Unit, UnitKey};
 use accel_image::Reference;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,23 @@ impl Record for Task {
 
     fn title(key: &str) -> String {
         format!("task {key}")
+    }
+}
+
+/// The key of a unit as text: those of a task lie together.
+pub(super) fn unit_key(UnitKey { task, generation, layer }: &UnitKey) -> String {
+    format!("{task} {generation:010} {layer}")
+}
+
+impl Record for Unit {
+    const KIND: u8 = b'U';
+
+    fn key(&self) -> String {
+        unit_key(&self.key)
+    }
+
+    fn title(key: &str) -> String {
+        format!("unit {key}")
     }
 }
 
@@ -123,8 +140,8 @@ pub(super) struct About {
 impl About {
     /// Its only key.
     pub(super) const KEY: &str = "about";
-    /// What this code reads and writes.
-    pub(super) const CURRENT: Self = Self { version: 1 };
+    /// What this code writes. It reads version 1 too, which has no units: that file becomes one of this version.
+    pub(super) const CURRENT: Self = Self { version: 2 };
 }
 
 impl Record for About {

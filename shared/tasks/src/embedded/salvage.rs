@@ -2,7 +2,7 @@
 //!
 //! The file is not opened as a database: its records are looked for byte by byte, and each says what it is and whether
 //! it is whole. So any damage costs the records that it hit, and no others. Freed pages hold older versions of records:
-//! of each task the highest revision counts. A task that was forgotten before may come back; running it again costs one
+//! of each task and unit the highest revision counts. A task that was forgotten before may come back; running it again costs one
 //! request, since its target carries its marker or its source tag has moved on.
 
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use accel_domain::Timestamp;
-use accel_domain::task::{Task, TaskId};
+use accel_domain::task::{State, Task, TaskId, Unit, UnitKey};
 use serde::de::DeserializeOwned;
 
 use super::file::{Fault, StoreFile, create_beside, unavailable};
@@ -70,6 +70,8 @@ struct Place {
 struct Found {
     /// The newest version of each task.
     tasks: HashMap<TaskId, (u64, Timestamp, Place)>,
+    /// The newest version of each unit.
+    units: HashMap<UnitKey, (u64, Place)>,
     /// The latest use of each layer record.
     layers: HashMap<String, (Timestamp, Place)>,
     /// Tasks with a record that is not whole.
@@ -82,6 +84,10 @@ impl Found {
             let newer = self.tasks.get(&task.id).is_none_or(|(revision, ..)| task.revision >= *revision);
             if newer {
                 self.tasks.insert(task.id, (task.revision, task.created, place));
+            }
+        } else if let Some(unit) = parse::<Unit>(record) {
+            if self.units.get(&unit.key).is_none_or(|(revision, _)| unit.revision >= *revision) {
+                self.units.insert(unit.key, (unit.revision, place));
             }
         } else if let Some(layer) = parse::<KeptLayer>(record) {
             let key = layer_key(&layer.key);
@@ -143,26 +149,23 @@ fn fill(store: &StoreFile, damaged: &mut File, found: &Found, path: &Path) -> Re
     let mut kept = 0;
     let mut next_message = first_free_id(store)?;
     for places in tasks.chunks(WRITTEN_AT_ONCE) {
-        let tasks: Vec<Task> = places
-            .iter()
-            .filter_map(|(_, _, place)| read(damaged, *place).transpose())
-            .collect::<Result<_, _>>()
-            .map_err(|error: io::Error| unavailable(path, &error))?;
+        let tasks: Vec<Task> = read_all(damaged, places.iter().map(|(_, _, place)| *place), path)?;
         kept += store.commit(|tables| keep_tasks(tables, &tasks, &mut next_message))?;
+    }
+    let places: Vec<Place> = found.units.values().map(|(_, place)| *place).collect();
+    for places in places.chunks(WRITTEN_AT_ONCE) {
+        let units: Vec<Unit> = read_all(damaged, places.iter().copied(), path)?;
+        store.commit(|tables| units.iter().try_for_each(|unit| keep_unit(tables, unit)))?;
     }
     let places: Vec<Place> = found.layers.values().map(|(_, place)| *place).collect();
     for places in places.chunks(WRITTEN_AT_ONCE) {
-        let layers: Vec<KeptLayer> = places
-            .iter()
-            .filter_map(|place| read(damaged, *place).transpose())
-            .collect::<Result<_, _>>()
-            .map_err(|error: io::Error| unavailable(path, &error))?;
+        let layers: Vec<KeptLayer> = read_all(damaged, places.iter().copied(), path)?;
         store.commit(|tables| layers.iter().try_for_each(|layer| tables.put_layer(None, layer)))?;
     }
     Ok((kept, places.len()))
 }
 
-/// Writes `tasks` and a message for each that has not ended: the queue's own messages are not rescued.
+/// Writes `tasks`, and the messages that those which have not ended wait for: the queue's own are not rescued.
 fn keep_tasks(tables: &mut Tables<'_>, tasks: &[Task], next_message: &mut u64) -> Result<usize, Fault> {
     let mut kept = 0;
     for task in tasks {
@@ -174,15 +177,32 @@ fn keep_tasks(tables: &mut Tables<'_>, tasks: &[Task], next_message: &mut u64) -
         }
         tables.put_task(None, task)?;
         kept += 1;
-        if live {
-            let message = Message::from(task);
-            let visible = task.not_before.unwrap_or(task.created);
+        let own = Some(Message::from(task)).filter(|_| live && task.state != State::FannedOut);
+        for message in own.into_iter().chain(task.units().iter().map(Message::from)) {
+            let visible = task.work.not_before.unwrap_or(task.created);
             tables
                 .put_message(None, &QueuedMessage { id: *next_message, message, visible, receives: 0, held: false })?;
             *next_message += 1;
         }
     }
     Ok(kept)
+}
+
+/// Writes `unit` if its task was kept.
+fn keep_unit(tables: &mut Tables<'_>, unit: &Unit) -> Result<(), Fault> {
+    match load::<Task>(&tables.tasks, &unit.key.task.to_string())? {
+        Some(_) => tables.put_unit(unit),
+        None => Ok(()),
+    }
+}
+
+fn read_all<R: Record>(
+    file: &mut File,
+    places: impl Iterator<Item = Place>,
+    path: &Path,
+) -> Result<Vec<R>, StoreError> {
+    let records = places.filter_map(|place| read(file, place).transpose());
+    records.collect::<Result<_, _>>().map_err(|error: io::Error| unavailable(path, &error))
 }
 
 fn read<R: Record>(file: &mut File, place: Place) -> io::Result<Option<R>> {

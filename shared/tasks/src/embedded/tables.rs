@@ -26,6 +26,8 @@ pub(super) const EXPIRING: Times = TableDefinition::new("tasks by expiry");
 pub(super) const LIVE: Ids = TableDefinition::new("live tasks");
 /// Tasks by the delivery that made them.
 pub(super) const DELIVERIES: Ids = TableDefinition::new("deliveries");
+/// Units by task, generation and layer.
+pub(super) const UNITS: Records = TableDefinition::new("units");
 /// Messages by id.
 pub(super) const MESSAGES: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("messages");
 /// Messages by the time when they may be received.
@@ -56,6 +58,7 @@ pub(super) struct Tables<'t> {
     pub(super) expiring: Table<'t, (i128, &'static str), ()>,
     pub(super) live: Table<'t, &'static str, &'static str>,
     pub(super) deliveries: Table<'t, &'static str, &'static str>,
+    pub(super) units: Table<'t, &'static str, &'static [u8]>,
     pub(super) messages: Table<'t, u64, &'static [u8]>,
     pub(super) visible: Table<'t, (i128, u64), ()>,
     pub(super) layers: Table<'t, &'static str, &'static [u8]>,
@@ -90,6 +93,7 @@ impl<'t> Tables<'t> {
             expiring: transaction.open_table(EXPIRING)?,
             live: transaction.open_table(LIVE)?,
             deliveries: transaction.open_table(DELIVERIES)?,
+            units: transaction.open_table(UNITS)?,
             messages: transaction.open_table(MESSAGES)?,
             visible: transaction.open_table(VISIBLE)?,
             layers: transaction.open_table(LAYERS)?,
@@ -128,10 +132,11 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Forgets `task`.
+    /// Forgets `task`, and its units.
     pub(super) fn remove_task(&mut self, task: &Task) -> Result<(), Fault> {
         self.writes += 1;
         self.unindex(Some(task), None)?;
+        self.remove_units(&task.id)?;
         self.tasks.remove(task.id.to_string().as_str())?;
         Ok(())
     }

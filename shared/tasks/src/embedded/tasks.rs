@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use accel_domain::Timestamp;
-use accel_domain::task::{RetryPolicy, State, Task, TaskId};
+use accel_domain::task::{RetryPolicy, State, Task, TaskId, Unit, UnitKey};
 use accel_image::Reference;
 use redb::ReadableTable;
 
-use super::Embedded;
 use super::clock::later;
 use super::file::Fault;
 use super::layers::KEPT;
-use super::record::{KeptLayer, TargetLease};
+use super::record::{KeptLayer, TargetLease, unit_key};
 use super::tables::{self, Tables, View, due, load, load_id, load_indexed};
+use super::{Embedded, units};
 use crate::{Admission, ListQuery, Page, StoreError, TaskStore};
 
 /// What one commit forgets at most, so that other writes do not wait long.
@@ -48,6 +48,26 @@ impl TaskStore for Embedded {
     async fn to_sweep(&self, policy: &RetryPolicy, limit: usize, now: Timestamp) -> Result<Vec<Task>, StoreError> {
         let policy = policy.clone();
         self.read(move |view| to_sweep(view, &policy, limit, now)).await
+    }
+
+    async fn unit(&self, key: &UnitKey) -> Result<Option<Unit>, StoreError> {
+        let key = unit_key(key);
+        self.read(move |view| load(&view.table(tables::UNITS)?, &key)).await
+    }
+
+    async fn replace_unit(&self, unit: &Unit) -> Result<(), StoreError> {
+        let unit = unit.clone();
+        self.write(move |tables| units::replace(tables, &unit)).await
+    }
+
+    async fn units_to_sweep(
+        &self,
+        policy: &RetryPolicy,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Unit>, StoreError> {
+        let policy = policy.clone();
+        self.read(move |view| units::to_sweep(view, &policy, limit, now)).await
     }
 
     async fn lease_target(

@@ -2,13 +2,14 @@
 
 mod crash;
 mod damage;
+mod kept_units;
 mod machine;
 mod rate;
 
 use std::path::Path;
 use std::time::Duration;
 
-use accel_domain::task::{NewTask, RetryPolicy, Start, Task, TaskId, TaskKind};
+use accel_domain::task::{NewTask, RetryPolicy, Start, Task, TaskId, TaskKind, Unit, UnitKey};
 use accel_domain::{Format, Output, Timestamp};
 use accel_image::{Descriptor, Digest};
 
@@ -59,6 +60,7 @@ fn every_case_of_the_suite_is_run() {
     let listed: Vec<&str> = include_str!("../conformance.rs").lines().map(str::trim).collect();
     let parts = [
         include_str!("../conformance/admission.rs"),
+        include_str!("../conformance/fan_out.rs"),
         include_str!("../conformance/layers.rs"),
         include_str!("../conformance/lease.rs"),
         include_str!("../conformance/list.rs"),
@@ -66,6 +68,7 @@ fn every_case_of_the_suite_is_run() {
         include_str!("../conformance/queue.rs"),
         include_str!("../conformance/sweeper.rs"),
         include_str!("../conformance/target.rs"),
+        include_str!("../conformance/units.rs"),
     ];
     let cases = parts.iter().flat_map(|part| part.lines()).filter_map(|line| line.strip_prefix("pub async fn "));
     for case in cases.filter_map(|rest| rest.split('(').next()) {
@@ -114,11 +117,15 @@ fn layer(n: u64) -> LayerRecord {
     }
 }
 
+fn unit(n: u64) -> Unit {
+    Unit::new(UnitKey { task: nth_id(n), generation: 1, layer: Digest::of(b"layer") }, noon())
+}
+
 fn noon() -> Timestamp {
     "2025-01-01T12:00:00Z".parse().unwrap()
 }
 
-/// A store of twelve tasks: some queued, some running, some ended, each with its message and a layer record.
+/// A store of twelve tasks: some queued, some running, some ended, each with its message, a layer record and a unit.
 async fn filled(path: &Path) -> Vec<Task> {
     let store = Embedded::open(path).unwrap();
     let policy = RetryPolicy::default();
@@ -128,6 +135,7 @@ async fn filled(path: &Path) -> Vec<Task> {
         assert_eq!(store.admit(&task).await.unwrap(), Admission::Created);
         store.send(&Message::from(&task), Duration::ZERO).await.unwrap();
         store.remember_layer(&layer_key(n), &layer(n), noon()).await.unwrap();
+        store.replace_unit(&unit(n)).await.unwrap();
         let change = |task: &mut Task| {
             if n % 3 > 0 {
                 assert_eq!(task.start(1, "owner", &policy, noon()), Start::Run);

@@ -14,7 +14,7 @@ use crate::stage::{APP, Stage};
 async fn fails(stage: &Stage, words: &[&str]) {
     let tags = stage.content().tags(APP);
     let task = stage.run(stage.task()).await;
-    assert_eq!((task.state, task.attempts), (State::Failed, 0), "{}", task.reason);
+    assert_eq!((task.state, task.work.attempts), (State::Failed, 0), "{}", task.reason);
     assert!(words.iter().all(|word| task.reason.contains(word)), "{}: {words:?}", task.reason);
     assert_eq!((stage.content().tags(APP), stage.content().uploads_open()), (tags, 0));
     stage.registry.forget_requests();
@@ -31,7 +31,7 @@ async fn c20_a_manifest_that_is_not_there() {
     stage.registry.rule(Rule::on(Request::ManifestGet, Fault::status(404)).path(digest));
     fails(&stage, &["404", APP, &digest.to_string()]).await;
     let unresolved = stage.run(stage.unresolved("library/app:nothing")).await;
-    assert_eq!((unresolved.state, unresolved.attempts), (State::Failed, 0));
+    assert_eq!((unresolved.state, unresolved.work.attempts), (State::Failed, 0));
     assert!(unresolved.reason.contains("library/app:nothing does not exist"), "{}", unresolved.reason);
 }
 

@@ -45,7 +45,7 @@ async fn c19_a_fault_in_the_middle_is_overcome_in_place() {
         let said = format!("{rule:?}");
         stage.registry.rule(rule);
         let task = stage.run(stage.task()).await;
-        assert_eq!((task.state, task.attempts, task.reason.as_str()), (State::Completed, 0, ""), "{said}");
+        assert_eq!((task.state, task.work.attempts, task.reason.as_str()), (State::Completed, 0, ""), "{said}");
         assert!(stage.registry.requests().iter().any(|seen| seen.fault.is_some()), "{said} was played");
         stage.assert_same_files(APP, "1", "1-esgz");
         assert_eq!(stage.content().uploads_open(), 0, "{said}");
@@ -61,7 +61,7 @@ async fn c19_a_token_that_expires_in_the_middle_of_an_upload_is_fetched_anew() {
         push_large(&stage);
         stage.registry.rule(Rule::on(request, Fault::TokenExpired).nth(nth));
         let task = stage.run(stage.task()).await;
-        assert_eq!((task.state, task.attempts), (State::Completed, 0), "{request:?}: {}", task.reason);
+        assert_eq!((task.state, task.work.attempts), (State::Completed, 0), "{request:?}: {}", task.reason);
         assert!(stage.count(Request::Token) >= 2, "{request:?}");
         stage.assert_same_files(APP, "1", "1-esgz");
     }
@@ -75,10 +75,14 @@ async fn c19_a_longer_outage_costs_an_attempt_and_no_finished_layer() {
     let id = stage.admit(&stage.task()).await;
     stage.settle_all(&stage.converter()).await;
     let waiting = stage.get(&id).await;
-    assert_eq!((waiting.state, waiting.attempts), (State::Queued, 1));
-    assert!(waiting.reason.contains("503") && waiting.not_before.unwrap() > Timestamp::now(), "{}", waiting.reason);
+    assert_eq!((waiting.state, waiting.work.attempts), (State::Queued, 1));
+    assert!(
+        waiting.reason.contains("503") && waiting.work.not_before.unwrap() > Timestamp::now(),
+        "{}",
+        waiting.reason
+    );
     let task = stage.finish(&id).await;
-    assert_eq!((task.state, task.attempts, task.reason.as_str()), (State::Completed, 1, ""));
+    assert_eq!((task.state, task.work.attempts, task.reason.as_str()), (State::Completed, 1, ""));
     assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (1, 1));
     stage.assert_same_files(APP, "1", "1-esgz");
 }
@@ -89,7 +93,7 @@ async fn c19_an_outage_without_end_fails_with_the_last_reason() {
     image().push(stage.content(), APP, Some("1"));
     stage.registry.rule(Rule::on(Request::BlobGet, Fault::status(503)));
     let task = stage.run(stage.task()).await;
-    assert_eq!((task.state, task.attempts), (State::Failed, 5));
+    assert_eq!((task.state, task.work.attempts), (State::Failed, 5));
     assert!(task.reason.contains("503"), "{}", task.reason);
     assert_eq!(stage.count(Request::BlobGet), 5 * 5, "five attempts of five tries each");
     assert_eq!(stage.content().tags(APP), ["1"]);
@@ -108,8 +112,8 @@ async fn c19_a_registry_that_wants_a_pause_gets_it_and_no_attempt_is_used() {
         let id = stage.admit(&stage.task()).await;
         stage.settle_all(&stage.converter()).await;
         let waiting = stage.get(&id).await;
-        assert_eq!((waiting.state, waiting.attempts), (State::Queued, 0), "{}", waiting.reason);
-        let pause = waiting.not_before.unwrap().duration_since(Timestamp::now()).as_secs();
+        assert_eq!((waiting.state, waiting.work.attempts), (State::Queued, 0), "{}", waiting.reason);
+        let pause = waiting.work.not_before.unwrap().duration_since(Timestamp::now()).as_secs();
         assert!(seconds.contains(&pause), "{pause}");
         assert!(waiting.reason.contains(word), "{}", waiting.reason);
         assert_eq!(stage.finish(&id).await.state, State::Completed);

@@ -100,9 +100,9 @@ async fn a_shutdown_hands_the_task_back_without_an_attempt() {
     running.await.unwrap();
     let id = stage.tasks().await[0].id.clone();
     let waiting = stage.get(&id).await;
-    assert_eq!((waiting.state, waiting.attempts, waiting.lease), (State::Queued, 0, None));
+    assert_eq!((waiting.state, waiting.work.attempts, waiting.work.lease), (State::Queued, 0, None));
     let task = stage.finish(&id).await;
-    assert_eq!((task.state, task.attempts), (State::Completed, 0));
+    assert_eq!((task.state, task.work.attempts), (State::Completed, 0));
     assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (1, 1));
 }
 
@@ -129,7 +129,7 @@ async fn a_worker_whose_lease_was_taken_over_moves_no_tag() {
     let (_, running) = hanging(&stage).await;
     let (id, now) = (stage.tasks().await[0].id.clone(), Timestamp::now());
     let taken_over = |task: &mut accel_domain::Task| {
-        task.lease.as_mut().unwrap().until = now;
+        task.work.lease.as_mut().unwrap().until = now;
         Ok(task.start(task.generation, "another worker", &RetryPolicy::default(), now))
     };
     let (_, start) = stage.store.update(&id, now, taken_over).await.unwrap();
@@ -137,5 +137,5 @@ async fn a_worker_whose_lease_was_taken_over_moves_no_tag() {
     stage.registry.release();
     running.await.unwrap();
     assert_eq!(stage.content().tags(APP), ["1"]);
-    assert_eq!(stage.get(&id).await.lease.unwrap().owner, "another worker");
+    assert_eq!(stage.get(&id).await.work.lease.unwrap().owner, "another worker");
 }

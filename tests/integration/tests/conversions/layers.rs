@@ -189,7 +189,7 @@ async fn a_blob_that_goes_while_the_image_is_pushed_is_made_again_once() {
     }
     stage.registry.rule(Rule::on(Request::ManifestPut, Fault::BlobGone(lost)).once());
     let task = stage.run(stage.task()).await;
-    assert_eq!((task.reason.as_str(), task.attempts), ("", 0));
+    assert_eq!((task.reason.as_str(), task.work.attempts), ("", 0));
     let index = stage.index(APP, "1-esgz");
     stage.assert_same_files(APP, &one.manifest.digest.to_string(), &index.manifests[0].digest.to_string());
 }

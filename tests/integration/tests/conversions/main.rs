@@ -10,6 +10,7 @@ mod picture;
 mod deletions;
 mod events;
 mod failures;
+mod fan_out;
 mod faults;
 mod goldens;
 mod images;

@@ -91,7 +91,7 @@ async fn c27_a_newer_task_waits_while_the_tag_moves_and_has_the_last_word() {
         let id = stage.admit(&stage.task()).await;
         stage.settle_one(&other).await;
         let waiting = stage.get(&id).await;
-        assert_eq!((waiting.state, waiting.attempts), (State::Queued, 0));
+        assert_eq!((waiting.state, waiting.work.attempts), (State::Queued, 0));
         assert!(waiting.reason.contains("another task is moving the tag"), "{}", waiting.reason);
         newer = Some(id);
     })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use accel_converter::{Converter, Verdict};
 use accel_domain::config::{self, Config};
 use accel_domain::marker::source_name;
-use accel_domain::task::{NewTask, State, Task, TaskId, TaskKind};
+use accel_domain::task::{NewTask, State, Task, TaskId, TaskKind, Work};
 use accel_domain::{Format, Output, Timestamp};
 use accel_image::{Digest, Document, Index, Manifest, Reference};
 use accel_pipeline::{Engine, Job, Stop};
@@ -15,7 +15,7 @@ use accel_registry::{HostSettings, Login, NoCredentials, Registries, Retries, St
 use accel_registry_server::Content;
 use accel_runtime::Metrics;
 use accel_tasks::embedded::Clock;
-use accel_tasks::{Admission, Embedded, TaskQueue, TaskStore, enqueue};
+use accel_tasks::{Admission, Embedded, StoreError, TaskQueue, TaskStore, enqueue};
 use accel_test_support::{FaultyRegistry, Request, Seen};
 
 /// The repository that most tests push to.
@@ -31,6 +31,7 @@ pub(crate) struct Stage {
     pub(crate) store: Arc<Embedded>,
     clock: Clock,
     threads: usize,
+    fan_out: Option<u32>,
     logins: Vec<(String, Login)>,
     also: Vec<String>,
     directory: tempfile::TempDir,
@@ -47,11 +48,16 @@ impl Stage {
         let directory = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Timestamp::now());
         let store = Arc::new(Embedded::open_with(file(&directory), clock.clone()).unwrap());
-        Self { registry, store, clock, threads: 2, logins: Vec::new(), also: Vec::new(), directory }
+        Self { registry, store, clock, threads: 2, fan_out: None, logins: Vec::new(), also: Vec::new(), directory }
     }
 
     pub(crate) fn with_threads(self, threads: usize) -> Self {
         Self { threads, ..self }
+    }
+
+    /// Images with more layers than this to convert fan out.
+    pub(crate) fn with_fan_out(self, layers: u32) -> Self {
+        Self { fan_out: Some(layers), ..self }
     }
 
     /// The name and the password for the registry.
@@ -79,7 +85,9 @@ impl Stage {
     pub(crate) fn config(&self) -> Arc<Config> {
         let hosts = self.also.iter().chain([&self.registry.host()]).map(host_entry).collect::<String>();
         let rules = "rules:\n  - convert: [{ format: estargz, target: \"{repository}:{tag}-esgz\" }]\n";
-        Arc::new(config::parse(&format!("registries:\n{hosts}{rules}"), "test.yaml").unwrap())
+        let tasks =
+            self.fan_out.map(|layers| format!("tasks: {{ fan_out: {{ layers: {layers} }} }}\n")).unwrap_or_default();
+        Arc::new(config::parse(&format!("registries:\n{hosts}{tasks}{rules}"), "test.yaml").unwrap())
     }
 
     /// A process that converts: its leases are its own.
@@ -254,14 +262,10 @@ impl Stage {
     pub(crate) async fn pass_time(&self) {
         let now = Timestamp::now();
         for task in self.tasks().await.into_iter().filter(|task| task.state.is_live()) {
-            let over = |task: &mut Task| {
-                task.not_before = task.not_before.map(|at| at.min(now));
-                if let Some(lease) = &mut task.lease {
-                    lease.until = lease.until.min(now);
-                }
-                Ok(())
-            };
-            self.store.update(&task.id, now, over).await.unwrap();
+            self.store.update(&task.id, now, |task| end_waits(&mut task.work, now)).await.unwrap();
+            for unit in task.units() {
+                self.store.update_unit(&unit, |unit| end_waits(&mut unit.work, now)).await.unwrap();
+            }
         }
         self.clock.advance(LONG);
     }
@@ -305,6 +309,15 @@ impl Stage {
 /// What a rule makes that says nothing but the format.
 pub(crate) fn default_output() -> Output {
     Output::new(Format::Estargz.default_options())
+}
+
+/// Writes that waits and leases are over.
+fn end_waits(work: &mut Work, now: Timestamp) -> Result<(), StoreError> {
+    work.not_before = work.not_before.map(|at| at.min(now));
+    if let Some(lease) = &mut work.lease {
+        lease.until = lease.until.min(now);
+    }
+    Ok(())
 }
 
 fn file(directory: &tempfile::TempDir) -> PathBuf {

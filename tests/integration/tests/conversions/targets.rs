@@ -50,7 +50,7 @@ async fn a_tag_that_is_not_ours_is_not_replaced() {
     image().push(stage.content(), APP, Some("2"));
     let foreign = ImageBuilder::new().layer(&small(50)).push(stage.content(), APP, Some("1-esgz")).manifest.digest;
     let task = stage.run(stage.task()).await;
-    assert_eq!((task.state, task.attempts), (State::Failed, 0));
+    assert_eq!((task.state, task.work.attempts), (State::Failed, 0));
     assert!(task.reason.contains("library/app:1-esgz exists") && task.reason.contains("adopt"), "{}", task.reason);
     assert_eq!((stage.digest("library/app:1-esgz"), stage.changes()), (Some(foreign), vec![]));
 

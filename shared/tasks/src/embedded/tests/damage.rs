@@ -17,6 +17,7 @@ async fn look(path: &Path, tasks: &[Task]) -> Result<(), StoreError> {
         let live = store.live(&task.live_key()).await?;
         assert_eq!(live, task.state.is_live().then(|| task.id.clone()));
         assert_eq!(store.find_layer(&layer_key(n), noon()).await?, Some(layer(n)));
+        assert_eq!(store.unit(&unit(n).key).await?, Some(Unit { revision: 1, ..unit(n) }));
     }
     let again: Vec<Task> = (1000..).zip(tasks).map(|(n, task)| Task { id: nth_id(n), ..task.clone() }).collect();
     for (task, admission) in tasks.iter().zip(join_all(again.iter().map(|task| store.admit(task))).await) {

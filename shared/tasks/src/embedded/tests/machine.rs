@@ -35,7 +35,7 @@ async fn what_was_written_is_there_after_a_restart() {
 async fn messages_in_flight_come_back_at_once_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("accel.redb");
-    let message = |n| Message { task: nth_id(n), generation: 1, part: 0 };
+    let message = |n| Message { task: nth_id(n), generation: 1, part: 0, layer: None };
     let now = noon();
     {
         let store = Embedded::open_with(&path, Clock::manual(now)).unwrap();
@@ -58,7 +58,7 @@ async fn messages_in_flight_come_back_at_once_after_a_restart() {
 async fn a_wall_clock_set_back_between_two_starts_delays_no_message_for_long() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("accel.redb");
-    let message = Message { task: nth_id(1), generation: 1, part: 0 };
+    let message = Message { task: nth_id(1), generation: 1, part: 0, layer: None };
     Embedded::open_with(&path, Clock::manual(noon())).unwrap().send(&message, MINUTE).await.unwrap();
     let year_before = Clock::manual("2024-01-01T00:00:00Z".parse().unwrap());
     let store = Embedded::open_with(&path, year_before.clone()).unwrap();
@@ -138,7 +138,7 @@ async fn closing_waits_for_the_writes_that_were_handed_over() {
 #[tokio::test]
 async fn a_waiting_receiver_gets_a_delayed_message_when_it_is_due() {
     let Fresh { store, clock, _directory } = fresh().await;
-    let message = Message { task: nth_id(1), generation: 1, part: 0 };
+    let message = Message { task: nth_id(1), generation: 1, part: 0, layer: None };
     store.send(&message, MINUTE).await.unwrap();
     let mut waiting = Box::pin(store.receive(10 * MINUTE, MINUTE));
     for _ in 0..100 {
@@ -153,7 +153,7 @@ async fn a_waiting_receiver_gets_a_delayed_message_when_it_is_due() {
 async fn the_systems_clock_wakes_a_receiver() {
     let directory = tempfile::tempdir().unwrap();
     let store = Embedded::open(directory.path().join("accel.redb")).unwrap();
-    let message = Message { task: nth_id(1), generation: 1, part: 0 };
+    let message = Message { task: nth_id(1), generation: 1, part: 0, layer: None };
     let begun = std::time::Instant::now();
     store.send(&message, Duration::from_millis(50)).await.unwrap();
     let received = store.receive(10 * MINUTE, MINUTE).await.unwrap();
