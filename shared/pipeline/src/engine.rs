@@ -20,7 +20,7 @@ pub struct Engine {
     conversions: Arc<AtomicUsize>,
 }
 
-/// Says that an image is being converted.
+/// Says that an image, or a layer by itself, is being converted.
 pub(crate) struct AtWork<'e>(&'e Engine);
 
 impl Engine {

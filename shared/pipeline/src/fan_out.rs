@@ -76,6 +76,7 @@ pub async fn convert_layer(
         let planned = plan::layers(&source.images)?;
         let Some(planned) = planned.iter().find(|planned| planned.descriptor.digest == layer) else { return Ok(None) };
         watch.event(&Event::Phase(Phase::Convert));
+        let _at_work = engine.at_work();
         let layers = Layers::new(engine, job, cache, watch, stop, now);
         Box::pin(layers.finish(planned)).await.map(Some)
     })

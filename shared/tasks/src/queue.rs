@@ -64,7 +64,8 @@ pub struct Received {
 /// Delivers messages at least once, in no order. A message that is received and neither acknowledged nor kept
 /// comes back when its visibility time is over.
 pub trait TaskQueue: Send + Sync + 'static {
-    /// Sends a message that becomes visible after `delay`, at most [`accel_domain::task::LONGEST_DELAY`].
+    /// Sends a message that becomes visible after `delay`, at most [`accel_domain::task::LONGEST_DELAY`]. A queue that
+    /// lies in the task store may note in the same write that the task's message was sent.
     fn send(&self, message: &Message, delay: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The next visible message, waiting up to `wait` for one; hidden from others for `visibility`.

@@ -122,9 +122,10 @@ impl Work {
     }
 
     /// The message of `part` was sent. What was queued again since then has not been sent by it, so nothing is noted:
-    /// the sweeper would take it for sent.
+    /// the sweeper would take it for sent. Nor is it where a queue that lies in the store has done so since `now`.
     pub(super) fn sent(&mut self, part: u32, now: Timestamp) {
-        if part == self.part {
+        let is_noted = self.enqueued_at.is_some_and(|at| at >= now && at <= after(now, CLOCK_SKEW));
+        if part == self.part && !is_noted {
             self.enqueued_at = Some(now);
         }
     }

@@ -111,22 +111,24 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Writes `task`, which replaces `before`, and moves its index entries.
+    /// Writes `task`, which replaces `before`, and moves the index entries that are other ones now.
     pub(super) fn put_task(&mut self, before: Option<&Task>, task: &Task) -> Result<(), Fault> {
         let sealed = seal(task)?;
         self.writes += 1;
         self.unindex(before, Some(task))?;
         let id = task.id.to_string();
         self.tasks.insert(id.as_str(), sealed.as_slice())?;
-        let keys = Keys::of(task);
-        self.created.insert((keys.created, id.as_str()), ())?;
-        if let Some(expires) = keys.expires {
+        let (old, keys) = (before.map(Keys::of).unwrap_or_default(), Keys::of(task));
+        if before.is_none() || old.created != keys.created {
+            self.created.insert((keys.created, id.as_str()), ())?;
+        }
+        if let Some(expires) = keys.expires.filter(|_| old.expires != keys.expires) {
             self.expiring.insert((expires, id.as_str()), ())?;
         }
-        if let Some(live) = &keys.live {
+        if let Some(live) = keys.live.as_ref().filter(|_| old.live != keys.live) {
             self.live.insert(live.as_str(), id.as_str())?;
         }
-        if let Some(delivery) = &keys.delivery {
+        if let Some(delivery) = keys.delivery.as_ref().filter(|_| old.delivery != keys.delivery) {
             self.deliveries.insert(delivery.as_str(), id.as_str())?;
         }
         Ok(())

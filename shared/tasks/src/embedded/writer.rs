@@ -1,9 +1,8 @@
-//! The one thread that writes, and the commits it groups.
+//! The one thread that writes, and the commits it groups: what arrives during a commit shares the next one.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,8 +10,6 @@ use super::file::{Fault, StoreFile, guarded};
 use super::tables::{self, Tables};
 use crate::StoreError;
 
-/// Writes that arrive within this time of the first one share its commit.
-const WINDOW: Duration = Duration::from_millis(1);
 /// Writes that wait for a commit; further writers wait for a place.
 const WAITING: usize = 1024;
 
@@ -104,7 +101,6 @@ where
 
 fn run(file: &StoreFile, mut incoming: mpsc::Receiver<Box<dyn Write>>) {
     while let Some(first) = incoming.blocking_recv() {
-        std::thread::sleep(WINDOW);
         let mut batch = vec![first];
         while batch.len() < WAITING {
             let Ok(next) = incoming.try_recv() else { break };
