@@ -1,5 +1,6 @@
 //! A stock of buffers that the open layers share. One is left for each open layer that holds none, so that a layer
-//! whose upload stands still does not keep the others from going on.
+//! whose upload stands still does not keep the others from going on. A layer that is alone may hold all of them: one
+//! that is opened then waits for the first to come back.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};

@@ -31,7 +31,7 @@ impl Engine {
         let open_layers = pool.threads().max(2);
         Self {
             pool,
-            bodies: BodyPool::new(open_layers),
+            bodies: BodyPool::new(),
             open_layers: Arc::new(Semaphore::new(open_layers)),
             conversions: Arc::default(),
         }

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::bodies::{BODY_BYTES, BodyPool, InUse};
+use crate::bodies::{BODY_BYTES, BodyPool, InUse, LayerBodies};
 use crate::error::ConvertError;
 use crate::watch::{Event, Observer, StopSignal};
 
@@ -24,7 +24,7 @@ enum Piece {
 /// The driver's side: gathers what it writes into bodies.
 pub(crate) struct Bodies {
     handle: Handle,
-    pool: BodyPool,
+    pool: LayerBodies,
     pieces: mpsc::Sender<Piece>,
     body: Option<(BytesMut, InUse)>,
 }
@@ -32,14 +32,15 @@ pub(crate) struct Bodies {
 /// The other side: receives the bodies.
 pub(crate) struct Uploading {
     pieces: mpsc::Receiver<Piece>,
-    pool: BodyPool,
+    pool: LayerBodies,
 }
 
 /// The two sides of a layer's upload.
 pub(crate) fn upload(pool: &BodyPool) -> (Bodies, Uploading) {
     let (pieces, received) = mpsc::channel(1);
+    let pool = pool.for_layer();
     let bodies = Bodies { handle: Handle::current(), pool: pool.clone(), pieces, body: None };
-    (bodies, Uploading { pieces: received, pool: pool.clone() })
+    (bodies, Uploading { pieces: received, pool })
 }
 
 impl Bodies {
