@@ -116,6 +116,7 @@ impl Task {
         fan_out.progress = fan_out.progress.plus(Progress { layers_total: 0, ..did });
         self.progress = fan_out.progress;
         self.layers_finished = self.layers_finished.max(self.progress.layers_done());
+        (self.work.throttled, self.work.scanning) = (None, None);
         let complete = fan_out.is_complete();
         if complete {
             self.gather_now(now);

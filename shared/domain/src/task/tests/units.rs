@@ -48,6 +48,15 @@ fn a_task_that_fans_out_is_live_unleased_and_waits_for_its_units() {
 }
 
 #[test]
+fn a_finished_unit_ends_the_row_of_attempts_that_a_registry_held_back() {
+    let mut task = fanned_out();
+    let held = Some(Held { since: now(), times: 3 });
+    (task.work.throttled, task.work.scanning) = (held, held);
+    assert_eq!(task.finish_unit(1, layer("a"), converted(1), now()), Ok(false));
+    assert_eq!((task.work.throttled, task.work.scanning), (None, None));
+}
+
+#[test]
 fn only_the_owner_fans_a_task_out_and_a_cancelled_one_ends() {
     let mut task = running();
     let before = task.clone();
