@@ -22,6 +22,8 @@ const LOGIN_LIFE: Duration = Duration::from_secs(300);
 pub(crate) struct Auth {
     credentials: Arc<dyn Credentials>,
     state: Mutex<State>,
+    /// Held while an identity token is exchanged: a realm may take each one only once.
+    redeeming: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -48,7 +50,7 @@ impl Successor {
 
 impl Auth {
     pub(crate) fn new(credentials: Arc<dyn Credentials>) -> Self {
-        Self { credentials, state: Mutex::default() }
+        Self { credentials, state: Mutex::default(), redeeming: tokio::sync::Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -172,20 +174,13 @@ impl Auth {
     /// Exchanges the identity token of the login, or what the realm has given in its place.
     async fn redeem(&self, host: &Host, question: &Question<'_>, of: &Secret) -> Result<TokenAnswer, RegistryError> {
         let realm = question.realm.as_str();
-        loop {
-            let shown = self.state().identity(realm, of);
-            match question.redeem(host, &shown).await {
-                Ok(answer) => {
-                    if let Some(identity) = answer.identity() {
-                        self.state().succeed(realm, of, identity);
-                    }
-                    return Ok(answer);
-                }
-                // Another request has exchanged it meanwhile, which may have been the end of ours.
-                Err(_) if self.state().identity(realm, of).expose() != shown.expose() => {}
-                Err(error) => return Err(error),
-            }
+        let _alone = self.redeeming.lock().await;
+        let shown = self.state().identity(realm, of);
+        let answer = question.redeem(host, &shown).await?;
+        if let Some(identity) = answer.identity() {
+            self.state().succeed(realm, of, identity);
         }
+        Ok(answer)
     }
 
     async fn login(&self, host: &Host, action: &Action) -> Result<Option<Login>, RegistryError> {
