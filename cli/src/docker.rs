@@ -80,7 +80,10 @@ impl DockerLogins {
         let Some(file) = &self.file else { return Ok(DockerConfig::default()) };
         let unusable = |reason: String| CredentialError::Unusable(format!("{}: {reason}", file.display()));
         match std::fs::read(file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string())),
+            // What serde says repeats the value, which may be a secret.
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                unusable(format!("line {}, column {} is not as docker writes it", error.line(), error.column()))
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(DockerConfig::default()),
             Err(error) => Err(unusable(error.to_string())),
         }
@@ -89,7 +92,8 @@ impl DockerLogins {
     async fn find(&self, host: &str) -> Result<Option<Login>, CredentialError> {
         let config = self.read()?;
         let key = if host == "docker.io" { HUB } else { host };
-        if let Some(helper) = config.cred_helpers.get(key).or(config.creds_store.as_ref()) {
+        let helper = config.cred_helpers.get(key).or(config.creds_store.as_ref());
+        if let Some(helper) = helper.filter(|helper| !helper.is_empty()) {
             return ask(helper, key).await;
         }
         let exact = config.auths.get(key);
@@ -223,10 +227,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_empty_name_is_no_helper() {
+        let auth = STANDARD.encode("a:pw");
+        for helper in [r#""credsStore":"""#, r#""credsStore":"none","credHelpers":{"h.example":""}"#] {
+            let (_dir, logins) = logins(&format!(r#"{{{helper},"auths":{{"h.example":{{"auth":"{auth}"}}}}}}"#));
+            assert_eq!(shown(logins.find("h.example").await.unwrap()).as_deref(), Some("a pw"), "{helper}");
+        }
+    }
+
+    #[tokio::test]
     async fn says_what_is_wrong_without_the_secret() {
         let auth = STANDARD.encode("no-colon-secret");
-        let (_dir, logins) = logins(&format!(r#"{{"auths":{{"h.example":{{"auth":"{auth}"}}}}}}"#));
-        let error = logins.find("h.example").await.unwrap_err().to_string();
-        assert!(error.contains("h.example") && !error.contains("secret"), "{error}");
+        let rows = [
+            (format!(r#"{{"auths":{{"h.example":{{"auth":"{auth}"}}}}}}"#), "h.example"),
+            (r#"{"auths":{"h.example":"secret"}}"#.to_owned(), "line 1"),
+        ];
+        for (text, named) in rows {
+            let (_dir, logins) = logins(&text);
+            let error = logins.find("h.example").await.unwrap_err().to_string();
+            assert!(error.contains(named) && !error.contains("secret") && !error.contains(&auth), "{error}");
+        }
     }
 }
