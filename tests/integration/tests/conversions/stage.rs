@@ -24,6 +24,8 @@ pub(crate) const APP: &str = "library/app";
 const VISIBILITY: Duration = Duration::from_secs(60);
 /// More than any lease, and any wait that a queue keeps.
 const LONG: Duration = Duration::from_secs(16 * 60);
+/// What takes longer than this hangs.
+const HUNG: Duration = Duration::from_secs(30);
 
 /// A registry, a store, and time.
 pub(crate) struct Stage {
@@ -279,12 +281,19 @@ impl Stage {
         self.store.list(&accel_tasks::ListQuery::default(), Timestamp::now()).await.unwrap().tasks
     }
 
-    /// The same registry with the store closed and opened again, as a process does that starts.
+    /// The same registry with the store closed and opened again, as a process does that starts. A run that was killed may
+    /// leave a look into the store behind, which ends by itself on its own thread: until then the file is in use.
     pub(crate) fn restarted(self) -> Self {
         let Self { store, directory, clock, .. } = self;
         drop(Arc::into_inner(store).expect("nobody else has the store"));
-        let store = Arc::new(Embedded::open_with(file(&directory), clock.clone()).unwrap());
-        Self { store, directory, clock, ..self }
+        let started = std::time::Instant::now();
+        let opened = loop {
+            match Embedded::open_with(file(&directory), clock.clone()) {
+                Err(StoreError::InUse(_)) if started.elapsed() < HUNG => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        };
+        Self { store: Arc::new(opened), directory, clock, ..self }
     }
 
     /// What lies in the state directory, in bytes.
