@@ -6,8 +6,8 @@ use accel_tasks::{ListQuery, StoreError, TaskStore};
 
 use crate::heartbeat::holder;
 
-/// Ends the leases of all tasks in `store`, of their units, and of the targets whose tags they were about to move; returns how
-/// many tasks that were. They run again when their messages are received, and whether that uses an attempt is decided
+/// Ends the leases of all tasks in `store`, of their units, and of the targets whose tags they were about to move;
+/// returns how many tasks that were. They run again when their messages are received, and whether that uses an attempt is decided
 /// as for any lease that has ended. Right only where nobody runs any of them: in the store of one process, before it
 /// begins its work.
 ///

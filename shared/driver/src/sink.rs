@@ -56,7 +56,8 @@ impl<R> Sink<R> {
         Ok(())
     }
 
-    /// Writes a chunk of `len` bytes (1 to [`UNIT_BYTES`]) that `fill` puts into the given buffer. Returns the
+    /// Writes a chunk of `len` bytes (1 to [`UNIT_BYTES`]) that `fill` puts into the given buffer, every one of them: what
+    /// the buffer holds before is of another use. Returns the
     /// chunk's index in its unit, by which the back finds it.
     ///
     /// # Errors

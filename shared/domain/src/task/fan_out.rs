@@ -11,7 +11,7 @@ use std::time::Duration;
 use accel_image::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::life::{CANCELLED, last_reason};
+use super::life::last_reason;
 use super::unit::{Unit, UnitKey};
 use super::{Next, Phase, Progress, Refused, Renewal, RetryPolicy, State, Task};
 use crate::Timestamp;
@@ -53,9 +53,7 @@ impl Task {
         policy: &RetryPolicy,
         now: Timestamp,
     ) -> Result<Next, Refused> {
-        self.own_lease(owner, generation)?;
-        if self.cancel_requested {
-            self.end(State::Cancelled, CANCELLED, policy, now);
+        if self.ends_cancelled(owner, generation, policy, now)? {
             return Ok(Next::Ended);
         }
         let layers_total = self.progress.layers_total.max(u32::try_from(units.len()).unwrap_or(u32::MAX));

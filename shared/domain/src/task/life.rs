@@ -228,9 +228,7 @@ impl Task {
         policy: &RetryPolicy,
         now: Timestamp,
     ) -> Result<Next, Refused> {
-        self.own_lease(owner, generation)?;
-        if self.cancel_requested {
-            self.end(State::Cancelled, CANCELLED, policy, now);
+        if self.ends_cancelled(owner, generation, policy, now)? {
             return Ok(Next::Ended);
         }
         reason.clone_into(&mut self.reason);
@@ -256,9 +254,7 @@ impl Task {
         policy: &RetryPolicy,
         now: Timestamp,
     ) -> Result<Next, Refused> {
-        self.own_lease(owner, generation)?;
-        if self.cancel_requested {
-            self.end(State::Cancelled, CANCELLED, policy, now);
+        if self.ends_cancelled(owner, generation, policy, now)? {
             return Ok(Next::Ended);
         }
         let Some(next) = self.work.interrupted(stalled.is_some(), now) else {
@@ -328,6 +324,21 @@ impl Task {
         (self.work.lease, self.work.not_before) = (None, None);
         self.finished = Some(now);
         self.expires = Some(after(now, policy.retention));
+    }
+
+    /// Whether somebody has asked for the task to stop, which the owner hears at the end of its run: it has ended then.
+    pub(super) fn ends_cancelled(
+        &mut self,
+        owner: &str,
+        generation: u32,
+        policy: &RetryPolicy,
+        now: Timestamp,
+    ) -> Result<bool, Refused> {
+        self.own_lease(owner, generation)?;
+        if self.cancel_requested {
+            self.end(State::Cancelled, CANCELLED, policy, now);
+        }
+        Ok(self.cancel_requested)
     }
 
     pub(super) fn own_lease(&mut self, owner: &str, generation: u32) -> Result<&mut Lease, Refused> {
