@@ -175,7 +175,7 @@ fn keep_tasks(tables: &mut Tables<'_>, tasks: &[Task], next_message: &mut u64) -
         {
             continue;
         }
-        tables.put_task(None, task)?;
+        put_under_newer(tables, task)?;
         kept += 1;
         let own = Some(Message::from(task)).filter(|_| live && task.state != State::FannedOut);
         for message in own.into_iter().chain(task.units().iter().map(Message::from)) {
@@ -186,6 +186,19 @@ fn keep_tasks(tables: &mut Tables<'_>, tasks: &[Task], next_message: &mut u64) -
         }
     }
     Ok(kept)
+}
+
+/// Writes `task`, which is older than all that were written before: a delivery that one of them has stays theirs.
+fn put_under_newer(tables: &mut Tables<'_>, task: &Task) -> Result<(), Fault> {
+    let newer = match task.delivery_key() {
+        Some(key) => load_id(&tables.deliveries, &key)?.map(|id| (key, id)),
+        None => None,
+    };
+    tables.put_task(None, task)?;
+    if let Some((key, id)) = newer {
+        tables.deliveries.insert(key.as_str(), id.to_string().as_str())?;
+    }
+    Ok(())
 }
 
 /// Writes `unit` if its task was kept.

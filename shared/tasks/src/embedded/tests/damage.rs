@@ -214,3 +214,33 @@ async fn salvaging_works_on_any_ruin() {
     }
     assert!(matches!(Embedded::salvage(&path), Err(StoreError::Unavailable(_))));
 }
+
+#[tokio::test]
+async fn salvaging_leaves_a_delivery_to_its_latest_task() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("accel.redb");
+    let ended = |n, hours: u64| {
+        let created = noon() + std::time::Duration::from_secs(3600 * hours);
+        let task = nth(n, created);
+        Task {
+            state: accel_domain::task::State::Failed,
+            expires: Some(created + std::time::Duration::from_secs(1800)),
+            delivery: Some("one and the same".to_owned()),
+            ..task
+        }
+    };
+    let (older, latest) = (ended(1, 0), ended(2, 1));
+    {
+        let store = Embedded::open(&path).unwrap();
+        for task in [&older, &latest] {
+            assert_eq!(store.admit(task).await.unwrap(), Admission::Created);
+        }
+    }
+    assert_eq!(Embedded::salvage(&path).unwrap().kept, 2);
+    let store = Embedded::open(&path).unwrap();
+    let again = Task { created: latest.created, ..ended(3, 1) };
+    match store.admit(&again).await.unwrap() {
+        Admission::Joined(task) => assert_eq!(task.id, latest.id),
+        Admission::Created => panic!("the delivery of {} is forgotten", latest.id),
+    }
+}
