@@ -30,6 +30,15 @@ bench *options:
 demo:
     cargo run --release -p accelctl -- serve --demo
 
+# Accel as on AWS: emulator, registry, functions, one image converted; EMULATOR=ministack|localstack|docker
+local:
+    tests/setup
+    localstack/up
+
+# Stops what `local` has started
+local-down:
+    localstack/down
+
 fmt:
     cargo fmt --all
 
