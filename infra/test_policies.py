@@ -13,12 +13,12 @@ TEMPLATE = templates.read(Path(__file__).with_name("template.yaml"))
 ANYWHERE = {"ec2", "xray"}
 MAY = {
     "Webhook": {
-        "dynamodb": "BatchGetItem ConditionCheckItem DeleteItem GetItem PutItem UpdateItem",
+        "dynamodb": "BatchGetItem ConditionCheckItem DeleteItem GetItem PutItem",
         "sqs": "SendMessage",
     },
     "Query": {"dynamodb": "BatchGetItem GetItem Query"},
     "Converter": {
-        "dynamodb": "BatchGetItem BatchWriteItem ConditionCheckItem DeleteItem GetItem PutItem Query UpdateItem",
+        "dynamodb": "BatchGetItem ConditionCheckItem DeleteItem GetItem PutItem Query UpdateItem",
         "sqs": "ChangeMessageVisibility DeleteMessage GetQueueAttributes ReceiveMessage SendMessage",
     },
 }
