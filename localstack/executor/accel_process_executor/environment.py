@@ -67,8 +67,9 @@ class Environment:
         raise RuntimeError("\n".join([f"the function could not be initialised: {reason}", *self.lines]))
 
     def _collect(self):
-        for line in self._process.stdout:
-            self.lines.append(line.decode(errors="replace").rstrip("\n"))
+        with self._process.stdout as output:
+            for line in output:
+                self.lines.append(line.decode(errors="replace").rstrip("\n"))
 
     def is_alive(self):
         """Whether the process can take an event."""
