@@ -33,7 +33,7 @@ def arguments():
     parser.add_argument("--template", type=Path, default=TEMPLATE, help="default: infra/template.yaml")
     parser.add_argument("--code", type=Path, help="directory of the functions, in place of the template's target/lambda")
     parser.add_argument("--timeout", type=float, default=600, help="seconds that the deployment may take")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def client(service):
