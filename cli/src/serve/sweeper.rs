@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use accel_domain::Timestamp;
 use accel_domain::task::RetryPolicy;
-use accel_tasks::{Embedded, TaskStore, sweep};
+use accel_tasks::{Embedded, sweep};
 use tracing::{info, warn};
 
 use super::ending::Ending;

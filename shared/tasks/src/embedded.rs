@@ -12,6 +12,7 @@ mod tables;
 mod writer;
 
 mod layers;
+mod purge;
 mod queue;
 mod tasks;
 mod units;

@@ -193,12 +193,14 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Gives the lease of a target back, if `owner` has it.
     fn release_target(&self, target: &Reference, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Forgets what has expired: tasks with their units, leases of targets, and what the store keeps beside them. Returns how many tasks
-    /// that were.
-    fn purge(&self, now: Timestamp) -> impl Future<Output = Result<usize, StoreError>> + Send;
-
-    /// Whether the store can be read and written.
+    /// Whether the store is within reach, and as much as its owner may do: a store that readers share is only read.
     fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// [`TaskStore::update`] was outrun by another writer, for the `times`-th time: returns when it may try again. A
+    /// store whose writers are far apart waits here, and gives up in the end.
+    fn outrun(&self, _times: u32) -> impl Future<Output = Result<(), StoreError>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Reads, changes and writes a task until nobody comes between. `change` may run several times. What `change` leaves
     /// as it was is not written.
@@ -209,6 +211,7 @@ pub trait TaskStore: Send + Sync + 'static {
         mut change: impl FnMut(&mut Task) -> Result<T, StoreError> + Send,
     ) -> impl Future<Output = Result<(Task, T), StoreError>> + Send {
         async move {
+            let mut times = 0;
             loop {
                 let mut task = self.get(id, now).await?.ok_or_else(|| StoreError::NotFound(id.clone()))?;
                 let before = task.clone();
@@ -221,7 +224,10 @@ pub trait TaskStore: Send + Sync + 'static {
                         task.revision += 1;
                         return Ok((task, said));
                     }
-                    Err(StoreError::Conflict) => {}
+                    Err(StoreError::Conflict) => {
+                        times += 1;
+                        self.outrun(times).await?;
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -236,6 +242,7 @@ pub trait TaskStore: Send + Sync + 'static {
         mut change: impl FnMut(&mut Unit) -> Result<T, StoreError> + Send,
     ) -> impl Future<Output = Result<(Unit, T), StoreError>> + Send {
         async move {
+            let mut times = 0;
             loop {
                 let stored = self.unit(&unit.key).await?;
                 let before = stored.unwrap_or_else(|| Unit::new(unit.key.clone(), unit.created));
@@ -249,7 +256,10 @@ pub trait TaskStore: Send + Sync + 'static {
                         unit.revision += 1;
                         return Ok((unit, said));
                     }
-                    Err(StoreError::Conflict) => {}
+                    Err(StoreError::Conflict) => {
+                        times += 1;
+                        self.outrun(times).await?;
+                    }
                     Err(error) => return Err(error),
                 }
             }

@@ -95,10 +95,6 @@ impl TaskStore for Reach {
         self.store()?.release_target(target, owner).await
     }
 
-    async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
-        self.store()?.purge(now).await
-    }
-
     async fn check(&self) -> Result<(), StoreError> {
         self.store()?.check().await
     }

@@ -6,7 +6,7 @@ use accel_domain::Format;
 use accel_image::{Annotations, Descriptor};
 
 use super::{DAY, Fixture, digest, later, start_time};
-use crate::{LayerCache, LayerKey, LayerOutcome, LayerRecord, TaskStore};
+use crate::{LayerCache, LayerKey, LayerOutcome, LayerRecord};
 
 fn key() -> LayerKey {
     LayerKey {
@@ -73,8 +73,6 @@ pub async fn a_layer_is_forgotten_90_days_after_its_last_use(f: &impl Fixture) {
     f.layers().remember_layer(&key(), &record("a"), now).await.unwrap();
     let end = later(now, 90 * DAY);
     assert_eq!(f.layers().find_layer(&key(), end).await.unwrap(), None);
-    f.tasks().purge(end).await.unwrap();
-    assert_eq!(f.layers().find_layer(&key(), now).await.unwrap(), None);
 }
 
 pub async fn a_find_is_a_use(f: &impl Fixture) {
@@ -88,13 +86,11 @@ pub async fn a_find_is_a_use(f: &impl Fixture) {
     assert_eq!(f.layers().find_layer(&key(), later(at, 90 * DAY)).await.unwrap(), None);
 }
 
-pub async fn a_purge_leaves_layers_that_are_in_use(f: &impl Fixture) {
+pub async fn a_layer_is_kept_to_the_last_second(f: &impl Fixture) {
     let now = start_time();
     f.layers().remember_layer(&key(), &record("a"), now).await.unwrap();
     let used = later(now, 89 * DAY);
     f.layers().find_layer(&key(), used).await.unwrap();
-    let purged = later(used, 89 * DAY);
-    f.tasks().purge(purged).await.unwrap();
     let last = later(used, 90 * DAY - Duration::from_secs(1));
     assert_eq!(f.layers().find_layer(&key(), last).await.unwrap(), Some(record("a")));
 }

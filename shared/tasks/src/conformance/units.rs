@@ -10,7 +10,7 @@ use super::{
     DAY, Fixture, HOUR, MINUTE, digest, end_unit, fanned_out, later, lease_end, policy, push, push_of_own, read, start,
     start_time, unit_key,
 };
-use crate::{StoreError, Swept, TaskStore, enqueue_unit, fail_unit, renew_unit, start_unit, sweep};
+use crate::{StoreError, Swept, TaskStore, enqueue_unit, renew_unit, start_unit, sweep};
 
 /// A task that waits for the units `x` and `y`: their keys.
 async fn two(f: &impl Fixture, now: Timestamp) -> [UnitKey; 2] {
@@ -291,16 +291,4 @@ pub async fn at_most_so_many_units_are_swept_at_once(f: &impl Fixture) {
     for expected in [4, 2, 0] {
         assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 4, after).await.unwrap().enqueued, expected);
     }
-}
-
-pub async fn units_are_forgotten_with_their_task(f: &impl Fixture) {
-    let now = start_time();
-    let [x, _] = two(f, now).await;
-    let other = fanned_out(f.tasks(), push_of_own("other"), &["x"], now).await;
-    begin(f, &x, "a", now).await;
-    begin(f, &unit_key(&other, "x"), "a", now).await;
-    fail_unit(f.tasks(), &x, "damaged", &policy(), now).await.unwrap().unwrap();
-    assert_eq!(f.tasks().purge(later(now, DAY)).await.unwrap(), 1);
-    assert_eq!(f.tasks().unit(&x).await.unwrap(), None);
-    assert!(f.tasks().unit(&unit_key(&other, "x")).await.unwrap().is_some());
 }

@@ -9,14 +9,10 @@ use redb::ReadableTable;
 
 use super::clock::later;
 use super::file::Fault;
-use super::layers::KEPT;
-use super::record::{KeptLayer, TargetLease, unit_key};
-use super::tables::{self, Tables, View, due, load, load_id, load_indexed};
+use super::record::{TargetLease, unit_key};
+use super::tables::{self, Tables, View, load, load_id, load_indexed};
 use super::{Embedded, units};
 use crate::{Admission, ListQuery, Page, StoreError, TaskStore};
-
-/// What one commit forgets at most, so that other writes do not wait long.
-const PURGED_AT_ONCE: usize = 500;
 
 impl TaskStore for Embedded {
     async fn admit(&self, task: &Task) -> Result<Admission, StoreError> {
@@ -88,17 +84,6 @@ impl TaskStore for Embedded {
             Some(_) | None => Ok(()),
         })
         .await
-    }
-
-    async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let mut tasks = 0;
-        loop {
-            let (more, purged) = self.write(move |tables| purge_some(tables, now)).await?;
-            tasks += purged;
-            if !more {
-                return Ok(tasks);
-            }
-        }
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -218,37 +203,4 @@ fn lease_target(tables: &mut Tables<'_>, wanted: TargetLease, now: Timestamp) ->
         }
         Some(_) => Ok(false),
     }
-}
-
-/// Forgets some of what has expired: whether there may be more, and how many tasks it was.
-fn purge_some(tables: &mut Tables<'_>, now: Timestamp) -> Result<(bool, usize), Fault> {
-    let tasks = due(&tables.expiring, now, PURGED_AT_ONCE)?;
-    let tasks = tasks.iter().map(|id| load_indexed(&tables.tasks, id)).collect::<Result<Vec<_>, _>>()?;
-    let unused_since = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
-    let layers = due(&tables.layer_uses, unused_since, PURGED_AT_ONCE)?;
-    let layers = layers.iter().map(|key| load(&tables.layers, key)).collect::<Result<Vec<Option<KeptLayer>>, _>>()?;
-    let targets = expired_targets(tables, now)?;
-    let more = tasks.len() == PURGED_AT_ONCE || layers.len() == PURGED_AT_ONCE || targets.len() == PURGED_AT_ONCE;
-    for task in &tasks {
-        tables.remove_task(task)?;
-    }
-    for layer in layers.iter().flatten() {
-        tables.remove_layer(layer)?;
-    }
-    for key in &targets {
-        tables.remove_target(key)?;
-    }
-    Ok((more, tasks.len()))
-}
-
-fn expired_targets(tables: &Tables<'_>, now: Timestamp) -> Result<Vec<String>, Fault> {
-    let mut expired = Vec::new();
-    for entry in tables.targets.iter()? {
-        let key = entry?.0.value().to_owned();
-        let lease = load::<TargetLease>(&tables.targets, &key)?;
-        if lease.is_some_and(|lease| lease.until <= now) && expired.len() < PURGED_AT_ONCE {
-            expired.push(key);
-        }
-    }
-    Ok(expired)
 }

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod kept_units;
 mod machine;
+mod purge;
 mod rate;
 
 use std::path::Path;
