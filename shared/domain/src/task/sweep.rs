@@ -31,6 +31,26 @@ impl Task {
         self.work.sweep(self.created, policy, now)
     }
 
+    /// The earliest time at which [`Task::sweep`] may have something to say, while the task stays as it is; `None` if
+    /// it never has. One that waits for its units is due at once: they have to be looked at. For a store's index: what
+    /// is not due yet need not be read.
+    ///
+    /// Times that lie ahead because the clock was set back since are believed here: `sweep` may have something to say
+    /// earlier then.
+    #[must_use]
+    pub fn sweep_due(&self, policy: &RetryPolicy) -> Option<Timestamp> {
+        match self.state {
+            State::Queued | State::Running => Some(self.work.sweep_due(self.created, policy)),
+            State::FannedOut => Some(Timestamp::MIN),
+            State::Completed
+            | State::Superseded
+            | State::AlreadyAccelerated
+            | State::Joined
+            | State::Failed
+            | State::Cancelled => None,
+        }
+    }
+
     /// The sweeper gives the task up.
     ///
     /// # Errors
@@ -69,13 +89,29 @@ impl Work {
         if self.attempts_at_end() >= policy.attempts {
             return Some(Sweep::Fail);
         }
-        let due = match (&self.lease, self.not_before, self.enqueued_at) {
-            (Some(lease), _, Some(sent)) if sent < lease.until => true,
-            (_, due, Some(sent)) => lapsed(due.map_or(sent, |due| due.max(sent)), policy.queue_retention, now),
-            (Some(_), _, None) | (None, Some(_), None) => true,
-            (None, None, None) => lapsed(created, UNSENT, now),
-        };
+        let due = self.overdue_after(created, policy).is_none_or(|(since, age)| lapsed(since, age, now));
         due.then_some(Sweep::Enqueue)
+    }
+
+    /// The earliest time at which [`Work::sweep`] may have something to say.
+    fn sweep_due(&self, created: Timestamp, policy: &RetryPolicy) -> Timestamp {
+        let leased = self.lease.as_ref().map_or(Timestamp::MIN, |lease| lease.until);
+        let free = leased.max(self.not_before.unwrap_or(Timestamp::MIN));
+        if self.attempts_at_end() >= policy.attempts {
+            return free;
+        }
+        self.overdue_after(created, policy).map_or(free, |(since, age)| free.max(after(since, age)))
+    }
+
+    /// What has to lapse before nobody is left who sends the message, once nobody runs it and it does not wait: so long
+    /// after that time. `None` if nothing has to.
+    fn overdue_after(&self, created: Timestamp, policy: &RetryPolicy) -> Option<(Timestamp, Duration)> {
+        match (&self.lease, self.not_before, self.enqueued_at) {
+            (Some(lease), _, Some(sent)) if sent < lease.until => None,
+            (_, due, Some(sent)) => Some((due.map_or(sent, |due| due.max(sent)), policy.queue_retention)),
+            (Some(_), _, None) | (None, Some(_), None) => None,
+            (None, None, None) => Some((created, UNSENT)),
+        }
     }
 
     /// The attempts used once the lease, if there is one, is over.

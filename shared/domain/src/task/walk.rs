@@ -275,6 +275,25 @@ fn assert_ends(world: &mut World, policy: &RetryPolicy, mut now: Timestamp) {
     panic!("it has not ended within a month: {world:?}");
 }
 
+/// From `now` on the sweeper has something to say exactly when the task is due; ended, never.
+fn check_due(task: &Task, policy: &RetryPolicy, now: Timestamp, looks: &[u64]) {
+    let due = task.sweep_due(policy);
+    assert_eq!(due.is_some(), task.state.is_live());
+    let seconds = |n: u64| now.checked_add(Duration::from_secs(n)).expect("far from the end of time");
+    let around =
+        due.into_iter().flat_map(|due| [-1, 0, 1].map(|n| due.checked_add(jiff::SignedDuration::from_nanos(n))));
+    let times = looks.iter().map(|n| seconds(*n)).chain(around.flatten().filter(|at| *at >= now)).chain([now]);
+    for at in times {
+        let expected = task.state != State::FannedOut && due.is_some_and(|due| due <= at);
+        assert_eq!(task.sweep(policy, at).is_some(), expected, "{task:?} is due at {due:?}, looked at {at}");
+    }
+}
+
+/// Seconds after which the sweeper looks.
+fn looks() -> impl Strategy<Value = Vec<u64>> {
+    proptest::collection::vec(prop_oneof![0_u64..200, 0_u64..4000, 0_u64..500_000], 8)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -291,5 +310,18 @@ proptest! {
             check(&before, &world, &policy);
         }
         assert_ends(&mut world, &policy, now);
+    }
+
+    #[test]
+    fn the_sweeper_has_nothing_to_say_before_a_task_is_due(steps in steps(), looks in looks()) {
+        let policy = RetryPolicy::default();
+        let mut now = Timestamp::from_second(1_700_000_000).unwrap();
+        let mut world = World { task: task(now), units: BTreeMap::new() };
+        for step in &steps {
+            // A clock that is never set back: what then lies ahead was meant to.
+            if !matches!(step, Step::Clock(seconds) if *seconds < 0) && apply(&mut world, step, &policy, &mut now).is_ok() {
+                check_due(&world.task, &policy, now, &looks);
+            }
+        }
     }
 }
