@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use accel_domain::ByteSize;
@@ -135,10 +136,11 @@ pub fn with_fallbacks<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Ro
 /// The whole of a request's body.
 ///
 /// # Errors
-/// 413 if it is larger than `limit`, before it is read where its length is announced; 400 if it breaks off.
+/// 413 if it is larger than `limit`, and nothing is kept where its length is announced; 400 if it breaks off.
 pub async fn bounded_body(headers: &HeaderMap, body: Body, limit: ByteSize) -> Result<Bytes, ApiError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit.0) {
+        hear_out(body, limit).await;
         return Err(ApiError::body_too_large(limit));
     }
     let most = usize::try_from(limit.0).unwrap_or(usize::MAX);
@@ -149,6 +151,14 @@ pub async fn bounded_body(headers: &HeaderMap, body: Body, limit: ByteSize) -> R
             ApiError::illegal_parameter("the body broke off")
         }
     })
+}
+
+/// Reads on where a body is not far beyond the limit, and keeps nothing: who is cut off while still sending sees a broken
+/// connection instead of the answer.
+async fn hear_out(body: Body, limit: ByteSize) {
+    let most = usize::try_from(limit.0.saturating_mul(4)).unwrap_or(usize::MAX);
+    let mut body = http_body_util::Limited::new(body, most);
+    while body.frame().await.is_some_and(|frame| frame.is_ok()) {}
 }
 
 fn is_length_limit(error: &axum::Error) -> bool {
