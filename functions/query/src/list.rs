@@ -92,7 +92,8 @@ impl Asked {
         number.map(Some).ok_or_else(wrong)
     }
 
-    /// The `Link` header that leads to the next page of the same list. Spec: RFC 8288.
+    /// The `Link` header that leads to the next page of the same list. It is relative, since a front door may have put
+    /// a prefix before our paths. Spec: RFC 8288.
     fn link(&self, cursor: &str) -> HeaderValue {
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in [("status", &self.status), ("source", &self.source), ("limit", &self.limit)] {
@@ -100,7 +101,7 @@ impl Asked {
                 query.append_pair(name, value);
             }
         }
-        let link = format!("</api/v1/conversions?{}>; rel=\"next\"", query.append_pair("cursor", cursor).finish());
+        let link = format!("<?{}>; rel=\"next\"", query.append_pair("cursor", cursor).finish());
         HeaderValue::from_str(&link).expect("a serialised query is ASCII without control characters")
     }
 }

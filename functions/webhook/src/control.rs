@@ -31,7 +31,7 @@ pub(crate) async fn retry<S: TaskStore, Q: TaskQueue>(
     let task = webhook.change(&granted, path, |task| Ok(task.retry(now)?)).await?;
     tracing::info!(task.id = %task.id, "a task is to run again");
     admit::send(&*webhook.store, &*webhook.queue, &task, now).await;
-    let location = [(LOCATION, format!("/api/v1/conversions/{}", task.id))];
+    let location = [(LOCATION, format!("../{}", task.id))];
     Ok((StatusCode::ACCEPTED, location, Json(Shown::of(&task, now))).into_response())
 }
 

@@ -101,8 +101,9 @@ fn failed(reason: String) -> Response {
     ApiError::convert_failed(reason).into_response()
 }
 
+/// The place is relative: a front door may have put a prefix before our paths.
 fn unfinished(id: &TaskId) -> Response {
-    let location = [(LOCATION, format!("/api/v1/conversions/{id}"))];
+    let location = [(LOCATION, format!("conversions/{id}"))];
     (StatusCode::ACCEPTED, location, ok()).into_response()
 }
 

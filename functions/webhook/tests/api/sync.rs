@@ -53,9 +53,9 @@ async fn a_wait_that_runs_out_is_202_with_the_first_unfinished_task() {
     let app = App::with(OPEN, SyncWait { limit: Some(Duration::from_millis(60)) });
     let answer = app.send(sync("1", &[APP])).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-    let location = format!("/api/v1/conversions/{}", answer.ids()[0]);
-    assert_eq!(answer.header("location"), Some(location.as_str()));
-    let row = app.ask("GET", &location, Some(HOOK)).await.json();
+    let location = format!("conversions/{}", answer.ids()[0]);
+    assert_eq!(answer.header("location"), Some(location.as_str()), "beside the request's path");
+    let row = app.ask("GET", &format!("/api/v1/{location}"), Some(HOOK)).await.json();
     assert_eq!(row["status"], "PROCESSING");
 }
 
