@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every member, bottom up: a crate uses only crates before it in this list.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "accel-image",
     "accel-domain",
     "accel-runtime",
@@ -27,6 +27,7 @@ const ORDER: [&str; 17] = [
     "accelctl",
     "accel-test-support",
     "accel-integration-tests",
+    "accel-cloud-tests",
     "accel-bench",
 ];
 const FUNCTIONS: [&str; 3] = ["accel-webhook", "accel-converter", "accel-query"];
