@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use accel_converter::hosts::{self, ConfiguredLogins};
 use accel_domain::Secret;
 use accel_domain::config::Config;
 use accel_image::Reference;
@@ -17,7 +18,6 @@ use futures::future::BoxFuture;
 
 use crate::docker::DockerLogins;
 use crate::exit::WrongUsage;
-use crate::hosts::{self, ConfiguredLogins};
 use crate::place::Place;
 
 /// How registries are reached. Without a login of its own, docker's logins and credential helpers are used.

@@ -6,7 +6,6 @@ mod out;
 
 mod connect;
 mod docker;
-mod hosts;
 mod place;
 
 mod bars;

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use accel_converter::{Converter, release_leases};
+use accel_converter::{Converter, hosts, release_leases};
 use accel_domain::Timestamp;
 use accel_domain::config::Config;
 use accel_pipeline::Engine;
@@ -24,7 +24,6 @@ use anyhow::Context as _;
 use clap::Args;
 use tracing::{info, warn};
 
-use crate::hosts;
 use ending::Ending;
 
 /// Options of `serve`.
@@ -94,7 +93,9 @@ impl Service {
         parts.spawn(listening);
         parts.spawn(sweeper::run(Arc::clone(&store), config.retry_policy(), ending.clone()));
         let engine = Engine::new(threads(&config));
-        let converter = Arc::new(Converter::new(Arc::clone(&config), Arc::clone(&store), registries, engine, metrics));
+        let queue = Arc::clone(&store);
+        let converter = Converter::new(Arc::clone(&config), Arc::clone(&store), queue, registries, engine, metrics);
+        let converter = Arc::new(converter);
         let grace = config.server.shutdown_grace.0;
         for _ in 0..config.server.workers {
             parts.spawn(workers::run(Arc::clone(&converter), Arc::clone(&store), ending.clone(), grace));

@@ -21,7 +21,7 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Settles messages until the service ends; then what runs may finish within `grace`, or is handed back.
 pub(super) async fn run(
-    converter: Arc<Converter<Embedded>>,
+    converter: Arc<Converter<Embedded, Embedded>>,
     queue: Arc<Embedded>,
     ending: Ending,
     grace: Duration,
@@ -44,7 +44,7 @@ pub(super) async fn run(
 }
 
 async fn settle(
-    converter: &Arc<Converter<Embedded>>,
+    converter: &Arc<Converter<Embedded, Embedded>>,
     queue: &Arc<Embedded>,
     Received { message, receipt, .. }: Received,
     ending: &Ending,

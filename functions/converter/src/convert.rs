@@ -6,21 +6,21 @@ use accel_domain::task::{MAX_UNITS, NewTask, Sizes, State, Task, TaskId};
 use accel_image::Digest;
 use accel_pipeline::{ConvertError, Job, Outcome, Step, StopSignal, Tagged, confirm_tag, convert_or_fan_out, move_tag};
 use accel_runtime::clock::now;
-use accel_stream::Limits;
 use accel_tasks::{LayerCache, StoreError, TaskQueue, TaskStore, enqueue};
 
 use crate::counts::Counts;
 use crate::heartbeat::Heartbeat;
+use crate::hosts;
 use crate::run::{Ended, RunError};
 use crate::settle::Converter;
 
-impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
+impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
     pub(crate) async fn convert(
         &self,
         task: &Task,
         counts: &Counts,
         stop: StopSignal,
-        heartbeat: &Heartbeat<'_, S>,
+        heartbeat: &Heartbeat<'_, S, Q>,
     ) -> Result<Ended, RunError> {
         let mut job = self.job(task)?;
         if job.digest.is_none() {
@@ -97,21 +97,8 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
             target_key: task.target.manifest_key(),
             output: task.output.clone(),
             rule_hash: task.rule_hash,
-            limits: self.limits(task.source.host()),
+            limits: hosts::limits(&self.config, task.source.host()),
         })
-    }
-
-    /// What the configuration allows of layers from `host`.
-    fn limits(&self, host: &str) -> Limits {
-        let limits = self.config.transport(host).map(|registry| registry.limits).unwrap_or_default();
-        Limits {
-            entries: limits.entries,
-            path_bytes: limits.path.0,
-            pax_bytes: limits.pax.0,
-            layer_bytes: limits.layer.0,
-            ratio: limits.ratio.into(),
-            zstd_window_bytes: limits.zstd_window.0,
-        }
     }
 
     /// Finds out what the tag points at, and re-keys the task: from now on, later requests make a new one.
@@ -149,7 +136,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         );
         let admission = self.store.admit(&next).await?;
         if let Some(unsent) = admission.unsent(&next) {
-            enqueue(&*self.store, &*self.store, unsent, std::time::Duration::ZERO, now()).await?;
+            enqueue(&*self.store, &*self.queue, unsent, std::time::Duration::ZERO, now()).await?;
         }
         Ok(())
     }

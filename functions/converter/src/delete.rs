@@ -12,13 +12,13 @@ use crate::settle::Converter;
 
 const NOT_OURS: &str = "the target was made of something else and stays";
 
-impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
+impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
     /// Removes the target if its marker names this source and digest, and the source tag is gone.
     pub(crate) async fn delete(
         &self,
         task: &Task,
         counts: &Counts,
-        heartbeat: &Heartbeat<'_, S>,
+        heartbeat: &Heartbeat<'_, S, Q>,
     ) -> Result<Ended, RunError> {
         self.may_move_tag(task, counts, heartbeat).await?;
         let source: End = self.registries.repository(&task.source)?.into();

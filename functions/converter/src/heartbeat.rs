@@ -13,8 +13,8 @@ use crate::counts::Counts;
 use crate::settle::Converter;
 
 /// Keeps what a running task holds.
-pub(crate) struct Heartbeat<'c, S> {
-    converter: &'c Converter<S>,
+pub(crate) struct Heartbeat<'c, S, Q> {
+    converter: &'c Converter<S, Q>,
     /// Who holds the leases: this run and no other, so that two runs of one process exclude each other too.
     owner: &'c str,
     task: &'c Task,
@@ -23,9 +23,9 @@ pub(crate) struct Heartbeat<'c, S> {
     target_held: AtomicBool,
 }
 
-impl<'c, S: TaskStore + TaskQueue + LayerCache> Heartbeat<'c, S> {
+impl<'c, S: TaskStore + LayerCache, Q: TaskQueue> Heartbeat<'c, S, Q> {
     pub(crate) const fn new(
-        converter: &'c Converter<S>,
+        converter: &'c Converter<S, Q>,
         owner: &'c str,
         task: &'c Task,
         counts: &'c Counts,

@@ -16,6 +16,8 @@ mod heartbeat;
 mod release;
 mod report;
 
+pub mod hosts;
+
 pub use release::release_leases;
 pub use run::RunError;
 pub use settle::{Converter, Verdict};

@@ -80,14 +80,14 @@ impl RunError {
     }
 }
 
-impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
+impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
     /// Does what the task says.
     pub(crate) async fn run(
         &self,
         task: &Task,
         counts: &Counts,
         stop: StopSignal,
-        heartbeat: &Heartbeat<'_, S>,
+        heartbeat: &Heartbeat<'_, S, Q>,
     ) -> Result<Ended, RunError> {
         match task.kind {
             TaskKind::Convert => self.convert(task, counts, stop, heartbeat).await,
@@ -100,7 +100,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         &self,
         task: &Task,
         counts: &Counts,
-        heartbeat: &Heartbeat<'_, S>,
+        heartbeat: &Heartbeat<'_, S, Q>,
     ) -> Result<(), RunError> {
         if !heartbeat.take_target().await? {
             return Err(RunError::TargetBusy(task.target.to_string()));

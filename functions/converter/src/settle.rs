@@ -31,9 +31,10 @@ pub enum Verdict {
 }
 
 /// Runs tasks. One for each process; messages are settled concurrently.
-pub struct Converter<S> {
+pub struct Converter<S, Q> {
     pub(crate) config: Arc<Config>,
     pub(crate) store: Arc<S>,
+    pub(crate) queue: Arc<Q>,
     pub(crate) registries: Registries,
     pub(crate) engine: Engine,
     pub(crate) policy: RetryPolicy,
@@ -41,12 +42,19 @@ pub struct Converter<S> {
     pub(crate) metrics: Metrics,
 }
 
-impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
+impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
     /// A converter for the registries of `config`. Its leases are held under a name of its own.
     #[must_use]
-    pub fn new(config: Arc<Config>, store: Arc<S>, registries: Registries, engine: Engine, metrics: Metrics) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        store: Arc<S>,
+        queue: Arc<Q>,
+        registries: Registries,
+        engine: Engine,
+        metrics: Metrics,
+    ) -> Self {
         let owner = uuid::Uuid::new_v4().to_string();
-        Self { policy: config.retry_policy(), config, store, registries, engine, owner, metrics }
+        Self { policy: config.retry_policy(), config, store, queue, registries, engine, owner, metrics }
     }
 
     /// Settles one message. `stop` ends the work in an orderly way; `interrupted` tasks go on later.
@@ -70,7 +78,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
     async fn settle_task(&self, message: &Message, owner: &str, stop: &Stop) -> Result<(), StoreError> {
         match self.start(message, owner).await {
             Ok((task, Start::Run)) => self.run_and_record(task, owner, stop).await,
-            Ok((task, Start::Later(wait))) => enqueue(&*self.store, &*self.store, &task, wait, now()).await,
+            Ok((task, Start::Later(wait))) => enqueue(&*self.store, &*self.queue, &task, wait, now()).await,
             Ok((task, Start::OutOfAttempts | Start::Cancelled)) => {
                 self.ended(&task);
                 Ok(())
@@ -151,7 +159,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
             report::failed_attempt(&task, error);
         }
         match next {
-            Next::Again(wait) => enqueue(&*self.store, &*self.store, &task, wait, now()).await,
+            Next::Again(wait) => enqueue(&*self.store, &*self.queue, &task, wait, now()).await,
             Next::Parked => Ok(()),
             Next::Units => self.enqueue_units(&task).await,
             Next::Ended => {

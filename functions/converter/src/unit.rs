@@ -24,12 +24,12 @@ use crate::settle::{Converter, too_large};
 /// Messages of units that are sent at a time.
 const SENT_AT_ONCE: usize = 16;
 
-impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
+impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
     /// Sends the messages of all units of a task that has just fanned out. Those that are not sent are swept up.
     pub(crate) async fn enqueue_units(&self, task: &Task) -> Result<(), StoreError> {
         let units = task.units();
         info!(task.id = %task.id, units = units.len(), "task fanned out");
-        let send = |unit| async move { enqueue_unit(&*self.store, &*self.store, &unit, Duration::ZERO, now()).await };
+        let send = |unit| async move { enqueue_unit(&*self.store, &*self.queue, &unit, Duration::ZERO, now()).await };
         let sent = futures::stream::iter(units).map(send).buffer_unordered(SENT_AT_ONCE);
         sent.fold(Ok(()), async |all, one| Result::and(all, one)).await
     }
@@ -41,7 +41,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         let Some(UnitStart { task, unit, start }) = started else { return Ok(()) };
         match start {
             Start::Run => self.run_unit(&task, &unit, owner, stop).await,
-            Start::Later(wait) => enqueue_unit(&*self.store, &*self.store, &unit, wait, now()).await,
+            Start::Later(wait) => enqueue_unit(&*self.store, &*self.queue, &unit, wait, now()).await,
             Start::OutOfAttempts => {
                 self.ended(&task);
                 Ok(())
@@ -95,7 +95,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         let at = now();
         let finish = |task: &mut Task| Ok(task.finish_unit(key.generation, key.layer, did, at)?);
         match unless_void(self.store.update(&key.task, at, finish).await)? {
-            Some((task, true)) => enqueue(&*self.store, &*self.store, &task, Duration::ZERO, now()).await,
+            Some((task, true)) => enqueue(&*self.store, &*self.queue, &task, Duration::ZERO, now()).await,
             Some((_, false)) | None => Ok(()),
         }
     }
@@ -105,7 +105,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         let at = now();
         let gather = |task: &mut Task| Ok(task.gather(key.generation, at)?);
         match unless_void(self.store.update(&key.task, at, gather).await)? {
-            Some((task, ())) => enqueue(&*self.store, &*self.store, &task, Duration::ZERO, now()).await,
+            Some((task, ())) => enqueue(&*self.store, &*self.queue, &task, Duration::ZERO, now()).await,
             None => Ok(()),
         }
     }
@@ -139,7 +139,7 @@ impl<S: TaskStore + TaskQueue + LayerCache> Converter<S> {
         };
         let Some((unit, next)) = unless_void(self.store.update_unit(unit, step).await)? else { return Ok(()) };
         match next {
-            Next::Again(wait) => enqueue_unit(&*self.store, &*self.store, &unit, wait, now()).await,
+            Next::Again(wait) => enqueue_unit(&*self.store, &*self.queue, &unit, wait, now()).await,
             Next::Parked | Next::Units => Ok(()),
             Next::Ended => self.fail(&unit.key, &unit.reason).await,
         }

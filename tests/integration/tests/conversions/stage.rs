@@ -93,24 +93,25 @@ impl Stage {
     }
 
     /// A process that converts: its leases are its own.
-    pub(crate) fn converter(&self) -> Converter<Embedded> {
+    pub(crate) fn converter(&self) -> Converter<Embedded, Embedded> {
         let hosts = self.also.iter().chain([&self.registry.host()]).map(HostSettings::plain_http).collect();
         self.converter_for(hosts)
     }
 
     /// A process that speaks TLS to `hosts`, and is not patient.
-    pub(crate) fn converter_over_tls(&self, hosts: &[String]) -> Converter<Embedded> {
+    pub(crate) fn converter_over_tls(&self, hosts: &[String]) -> Converter<Embedded, Embedded> {
         let short = Duration::from_millis(200);
         let timeouts = Timeouts { connect: short, answer: short, idle: short };
         self.converter_for(hosts.iter().map(|host| HostSettings { timeouts, ..HostSettings::new(host) }).collect())
     }
 
-    fn converter_for(&self, hosts: Vec<HostSettings>) -> Converter<Embedded> {
+    fn converter_for(&self, hosts: Vec<HostSettings>) -> Converter<Embedded, Embedded> {
         let retries = Retries { count: 4, base: Duration::from_millis(1), longest: Duration::from_millis(50) };
         let hosts = hosts.into_iter().map(|host| HostSettings { retries, ..host }).collect();
         let registries = Registries::new(hosts, Arc::new(StaticCredentials::new(self.logins.clone()))).unwrap();
         let engine = Engine::new(self.threads);
-        Converter::new(self.config(), Arc::clone(&self.store), registries, engine, Metrics::new())
+        let (store, queue) = (Arc::clone(&self.store), Arc::clone(&self.store));
+        Converter::new(self.config(), store, queue, registries, engine, Metrics::new())
     }
 
     /// A reference into the registry.
@@ -246,12 +247,12 @@ impl Stage {
     }
 
     /// Settles every message that is visible.
-    pub(crate) async fn settle_all(&self, converter: &Converter<Embedded>) {
+    pub(crate) async fn settle_all(&self, converter: &Converter<Embedded, Embedded>) {
         while self.settle_one(converter).await {}
     }
 
     /// Settles the next message; whether there was one.
-    pub(crate) async fn settle_one(&self, converter: &Converter<Embedded>) -> bool {
+    pub(crate) async fn settle_one(&self, converter: &Converter<Embedded, Embedded>) -> bool {
         let Some(received) = self.store.receive(Duration::ZERO, VISIBILITY).await.unwrap() else { return false };
         let verdict = Box::pin(converter.settle(&received.message, &Stop::new())).await;
         assert_eq!(verdict, Verdict::Acknowledge);

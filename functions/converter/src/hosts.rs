@@ -1,24 +1,57 @@
 //! Registries as the configuration describes them, in the words of the registry client.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use accel_domain::ErrorClass;
 use accel_domain::config::{Config, LayerLimits};
-use accel_registry::{CredentialError, Credentials, HostSettings, Login, LoginFuture, Registries};
-use accel_runtime::{RegistryLogins, Secrets};
+use accel_registry::{CredentialError, Credentials, HostSettings, Login, LoginFuture, Registries, RegistryError};
+use accel_runtime::{RegistryLogins, SecretError, Secrets};
 use accel_stream::Limits;
-use anyhow::Context as _;
 use futures::future::BoxFuture;
 
+/// Why there is no client for a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The configuration does not have it.
+    #[error("registry {0} is not configured")]
+    NotConfigured(String),
+    /// Its certificates cannot be read.
+    #[error("registry {host}: its ca_file {file} cannot be read")]
+    CaFile {
+        /// The registry.
+        host: String,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The way to it cannot be read.
+    #[error("registry {host}: its proxy")]
+    Proxy {
+        /// The registry.
+        host: String,
+        /// Why.
+        source: SecretError,
+    },
+    /// The client cannot be made.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
 /// What the configuration says of `host`, which is configured.
-pub(crate) async fn settings(config: &Config, host: &str, secrets: &Secrets) -> anyhow::Result<HostSettings> {
-    let entry = config.transport(host).with_context(|| format!("registry {host} is not configured"))?;
+///
+/// # Errors
+/// What the host needs cannot be read.
+pub async fn settings(config: &Config, host: &str, secrets: &Secrets) -> Result<HostSettings, HostError> {
+    let entry = config.transport(host).ok_or_else(|| HostError::NotConfigured(host.to_owned()))?;
     let ca_pem = entry.ca_file.as_ref().map(|file| {
-        std::fs::read(file).with_context(|| format!("registry {host}: its ca_file {} cannot be read", file.display()))
+        std::fs::read(file).map_err(|source| HostError::CaFile { host: host.to_owned(), file: file.clone(), source })
     });
     let proxy = match &entry.proxy {
         Some(reference) => {
-            Some(secrets.current(reference).await.with_context(|| format!("registry {host}: its proxy"))?)
+            let found = secrets.current(reference).await;
+            Some(found.map_err(|source| HostError::Proxy { host: host.to_owned(), source })?)
         }
         None => None,
     };
@@ -33,7 +66,10 @@ pub(crate) async fn settings(config: &Config, host: &str, secrets: &Secrets) -> 
 }
 
 /// Clients for all configured hosts. Logins are looked up whenever one is needed.
-pub(crate) async fn registries(config: &Arc<Config>, secrets: &Arc<Secrets>) -> anyhow::Result<Registries> {
+///
+/// # Errors
+/// What a host needs cannot be read, or is not what it should be.
+pub async fn registries(config: &Arc<Config>, secrets: &Arc<Secrets>) -> Result<Registries, HostError> {
     let mut hosts = Vec::new();
     for host in config.hosts() {
         hosts.push(settings(config, host, secrets).await?);
@@ -43,7 +79,8 @@ pub(crate) async fn registries(config: &Arc<Config>, secrets: &Arc<Secrets>) -> 
 }
 
 /// What the configuration allows a layer of `host` to cost.
-pub(crate) fn limits(config: &Config, host: &str) -> Limits {
+#[must_use]
+pub fn limits(config: &Config, host: &str) -> Limits {
     let LayerLimits { entries, path, pax, layer, ratio, zstd_window } =
         config.transport(host).map(|entry| entry.limits).unwrap_or_default();
     Limits {
@@ -58,10 +95,12 @@ pub(crate) fn limits(config: &Config, host: &str) -> Limits {
 
 /// The logins of the configuration.
 #[derive(Debug, Clone)]
-pub(crate) struct ConfiguredLogins(RegistryLogins);
+pub struct ConfiguredLogins(RegistryLogins);
 
 impl ConfiguredLogins {
-    pub(crate) const fn new(config: Arc<Config>, secrets: Arc<Secrets>) -> Self {
+    /// The logins of `config`, whose secrets `secrets` finds.
+    #[must_use]
+    pub const fn new(config: Arc<Config>, secrets: Arc<Secrets>) -> Self {
         Self(RegistryLogins::new(config, secrets))
     }
 }
@@ -71,7 +110,7 @@ impl Credentials for ConfiguredLogins {
         Box::pin(async move {
             let found = self.0.login(host, repository).await.map_err(|error| {
                 let class = error.class();
-                let text = format!("{:#}", anyhow::Error::new(error));
+                let text = chain(&error);
                 match class {
                     ErrorClass::Permanent => CredentialError::Unusable(text),
                     ErrorClass::Transient(_) | ErrorClass::Interrupted => CredentialError::Unavailable(text),
@@ -93,6 +132,12 @@ impl Credentials for ConfiguredLogins {
             })
         })
     }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
