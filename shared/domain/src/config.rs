@@ -37,7 +37,7 @@ pub use fault::{ConfigErrors, Fault};
 pub use lookup::{NoRules, WebhookSecret};
 pub use migrate::{MigrateError, Migration, migrate};
 pub use period::{Period, PeriodError};
-pub use read::{MAX_FILE_BYTES, parse};
+pub use read::{MAX_FILE_BYTES, parse, parse_in_aws};
 pub use reference::reference_markdown;
 pub use registry::{LayerLimits, Registry, RegistryKey, RegistryKeyError, WebhookAuth};
 pub use rule::{Convert, Rule};
@@ -51,7 +51,8 @@ pub use server::{FanOut, Log, LogFormat, LogLevel, Server, Tasks, Tls};
 ///
 /// Secrets are references: `${env:VARIABLE}`, `${file:PATH}`, `${secretsmanager:NAME}` or `${ssm:NAME}`, alone or
 /// within other text; `$${` stands for `${` itself. Each is looked up where it is used, never when the file is read.
-/// A literal secret is accepted by `accelctl` with a warning and refused in AWS.
+/// A literal secret is accepted by `accelctl` with a warning and refused in AWS. `${secretsmanager:NAME}` and `${ssm:NAME}`
+/// are looked up in AWS only; `NAME#KEY` is the text under a key of a secret that is a JSON object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {

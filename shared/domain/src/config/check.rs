@@ -18,6 +18,15 @@ pub(super) fn all(config: &Config, faults: &Faults) {
     rules::all(config, faults);
 }
 
+/// Says every secret of `config` that stands in the file itself.
+pub(super) fn no_literal_secrets(config: &Config, faults: &Faults) {
+    for key in config.literal_secrets() {
+        let message = "the secret stands in the file itself, which is refused in AWS: put it into Secrets Manager or SSM, \
+                       and write ${secretsmanager:NAME} or ${ssm:NAME} here";
+        faults.say(&key, message);
+    }
+}
+
 fn server(server: &Server, faults: &Faults) {
     within(faults, "server.workers", server.workers, 1..=256);
     within(faults, "server.threads", server.threads.unwrap_or(1), 1..=1024);

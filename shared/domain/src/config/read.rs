@@ -21,6 +21,19 @@ pub const MAX_FILE_BYTES: usize = 1 << 20;
 /// # Errors
 /// Every fault of the file at once.
 pub fn parse(text: &str, name: &str) -> Result<Config, ConfigErrors> {
+    read(text, name, |_, _| {})
+}
+
+/// The same where the file lies in AWS, for everybody to see who may look at configurations: there a secret that stands
+/// in the file itself is a fault, too.
+///
+/// # Errors
+/// Every fault of the file at once.
+pub fn parse_in_aws(text: &str, name: &str) -> Result<Config, ConfigErrors> {
+    read(text, name, check::no_literal_secrets)
+}
+
+fn read(text: &str, name: &str, also: impl FnOnce(&Config, &Faults)) -> Result<Config, ConfigErrors> {
     let stop = |place: Place, message: String| {
         let fault = Fault { line: place.line, column: place.column, key: String::new(), message };
         ConfigErrors::new(name, vec![fault])
@@ -32,6 +45,7 @@ pub fn parse(text: &str, name: &str) -> Result<Config, ConfigErrors> {
     let faults = Faults::new(&root);
     let config = Config::from_yaml(Item::root(&faults, &root)).unwrap_or_default();
     check::all(&config, &faults);
+    also(&config, &faults);
     let found = faults.into_list();
     if found.is_empty() { Ok(config) } else { Err(ConfigErrors::new(name, found)) }
 }

@@ -72,9 +72,9 @@ pub struct Tls {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `text` for people, `json` for machines.
+    /// `text` for people, `json` for machines. In Lambda it is always `json`.
     pub format: LogFormat,
-    /// The least important level that is logged.
+    /// The least important level that is logged. In Lambda `AWS_LAMBDA_LOG_LEVEL` goes before.
     pub level: LogLevel,
 }
 

@@ -358,6 +358,21 @@ fn no_fault_and_no_debug_output_holds_a_secret() {
 }
 
 #[test]
+fn a_secret_in_the_file_itself_is_refused_in_aws_with_its_line() {
+    let text = "server: { admin_auth: \"${ssm:/accel/webhook/admin}\" }\nregistries:\n  h.example:\n    username: u\n    \
+                password: hunter2\n    webhook_auth:\n      - { value: \"Basic ${secretsmanager:accel/webhook/h}\" }\n      - \
+                { value: hunter2 }\n";
+    assert!(parse(text, "x").is_ok());
+    let errors = parse_in_aws(text, "x").unwrap_err();
+    let places: Vec<_> = errors.faults().iter().map(|fault| (fault.line, fault.key.as_str())).collect();
+    let expected = [(5, "registries.\"h.example\".password"), (8, "registries.\"h.example\".webhook_auth[1].value")];
+    assert_eq!(places, expected);
+    assert!(errors.to_string().contains("write ${secretsmanager:NAME}"), "{errors}");
+    assert!(!errors.to_string().contains("hunter2"), "{errors}");
+    assert!(parse_in_aws("registries: { h.example: {} }", "x").is_ok());
+}
+
+#[test]
 fn an_image_fans_out_only_where_a_limit_says_so() {
     let read = |text: &str| parse(&format!("tasks: {{ fan_out: {text} }}"), "f").unwrap().tasks.fan_out;
     assert!(!FanOut::default().is_exceeded_by(1000, u64::MAX));
