@@ -1,6 +1,7 @@
 //! What a run has done so far, and a bell for whoever has to hear of it at once.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use accel_domain::task::{FanOut, Phase, Progress, Task};
 use accel_image::Digest;
@@ -15,6 +16,7 @@ pub(crate) struct Counts {
     tally: Tally,
     bell: Notify,
     working_on: Mutex<Option<(Digest, u64)>>,
+    phases: Mutex<Vec<(Phase, Instant)>>,
 }
 
 impl Counts {
@@ -39,6 +41,13 @@ impl Counts {
         *self.working_on.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The phases of this run so far, and how long each has taken, the one that it is in included.
+    pub(crate) fn phases(&self) -> Vec<(Phase, Duration)> {
+        let begun = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = begun.iter().skip(1).map(|(_, at)| *at).chain([Instant::now()]);
+        begun.iter().zip(ends).map(|((phase, at), end)| (*phase, end.saturating_duration_since(*at))).collect()
+    }
+
     /// Waits until it has rung since the last time; for one listener.
     pub(crate) async fn rung(&self) {
         self.bell.notified().await;
@@ -53,6 +62,9 @@ impl Observer for Counts {
         }
         if let Event::LayerStarted { layer, size } = event {
             *self.working_on.lock().unwrap_or_else(PoisonError::into_inner) = Some((*layer, *size));
+        }
+        if let Event::Phase(phase) = event {
+            self.phases.lock().unwrap_or_else(PoisonError::into_inner).push((*phase, Instant::now()));
         }
         if matches!(event, Event::Planned { .. } | Event::LayerDone { .. }) {
             self.bell.notify_one();

@@ -6,7 +6,7 @@ use accel_domain::ErrorClass;
 use accel_domain::task::{Status, Task, Unit};
 use accel_image::Digest;
 use accel_runtime::Metrics;
-use accel_runtime::metrics::LayerOutcome;
+use accel_runtime::metrics::Ended;
 use tracing::{info, warn};
 
 use crate::run::RunError;
@@ -50,16 +50,8 @@ fn class(error: &RunError) -> &'static str {
 pub(crate) fn measured(task: &Task, metrics: &Metrics) {
     let took =
         task.finished.and_then(|at| Duration::try_from(at.duration_since(task.created)).ok()).unwrap_or_default();
-    match Status::from(task.state) {
-        Status::Failed => metrics.conversion_failed(took),
-        Status::Completed | Status::Processing => metrics.conversion_succeeded(took),
-    }
-    let progress = task.progress;
-    metrics.bytes(progress.bytes_read, progress.bytes_written);
-    metrics.layers(LayerOutcome::Converted, progress.layers_converted.into());
-    metrics.layers(LayerOutcome::Reused, progress.layers_reused.into());
-    metrics.layers(LayerOutcome::Mounted, progress.layers_mounted.into());
-    metrics.layers(LayerOutcome::Kept, progress.layers_kept.into());
+    let format = task.output.options.format();
+    metrics.conversion_ended(Ended { format, state: task.state, took, progress: task.progress });
 }
 
 /// The summary of a task that has ended.

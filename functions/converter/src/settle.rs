@@ -104,6 +104,7 @@ impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
             outcome = running => outcome.unwrap_or(Err(RunError::Panicked)),
             never = heartbeat.beat() => match never {},
         };
+        counts.phases().into_iter().for_each(|(phase, took)| self.metrics.phase_took(phase, took));
         let recorded = self.record(&task, owner, &counts, outcome).await;
         heartbeat.release_target().await;
         recorded

@@ -6,10 +6,12 @@ use accel_runtime::ApiError;
 use accel_tasks::TaskStore;
 use axum::extract::State;
 
-use crate::Query;
+use crate::{MetricsPage, Query};
 
 /// `GET /api/v1/health`: `Ok`, or the part that fails.
-pub(crate) async fn health<S: TaskStore>(State(query): State<Arc<Query<S>>>) -> Result<&'static str, ApiError> {
+pub(crate) async fn health<S: TaskStore, M: MetricsPage>(
+    State(query): State<Arc<Query<S, M>>>,
+) -> Result<&'static str, ApiError> {
     match query.store.check().await {
         Ok(()) => Ok("Ok"),
         Err(error) => {

@@ -13,25 +13,27 @@ use std::sync::Arc;
 use accel_domain::Timestamp;
 use accel_domain::config::Config;
 use accel_domain::task::{Shown, State, Task};
-use accel_runtime::{ApiError, Clock, Gate, Metrics};
+use accel_runtime::{ApiError, Clock, Gate};
 use accel_tasks::{StoreError, TaskStore};
 use axum::Router;
 use axum::routing::get;
 
+pub use metrics::MetricsPage;
+
 /// What the query function works with.
-pub struct Query<S> {
+pub struct Query<S, M> {
     store: Arc<S>,
     gate: Arc<Gate>,
-    metrics: Metrics,
+    page: M,
     clock: Clock,
     has_admin: bool,
 }
 
-impl<S: TaskStore> Query<S> {
+impl<S: TaskStore, M: MetricsPage> Query<S, M> {
     /// A query function over `store`; `gate` is that of `config`.
     #[must_use]
-    pub fn new(config: &Config, store: Arc<S>, gate: Arc<Gate>, metrics: Metrics, clock: Clock) -> Self {
-        Self { store, gate, metrics, clock, has_admin: config.server.admin_auth.is_some() }
+    pub fn new(config: &Config, store: Arc<S>, gate: Arc<Gate>, page: M, clock: Clock) -> Self {
+        Self { store, gate, page, clock, has_admin: config.server.admin_auth.is_some() }
     }
 
     /// A task as the API shows it: one that has joined another shows how that one is, as long as it is kept.
@@ -46,12 +48,12 @@ impl<S: TaskStore> Query<S> {
 
 /// The query function's routes, without a fallback, so that they can be merged with others:
 /// `GET /api/v1/conversions`, `GET /api/v1/conversions/{id}`, `GET /api/v1/health`, `GET /metrics`.
-pub fn router<S: TaskStore>(query: Query<S>) -> Router {
+pub fn router<S: TaskStore, M: MetricsPage>(query: Query<S, M>) -> Router {
     Router::new()
-        .route("/api/v1/conversions", get(list::conversions::<S>))
-        .route("/api/v1/conversions/{id}", get(one::conversion::<S>))
-        .route("/api/v1/health", get(health::health::<S>))
-        .route("/metrics", get(metrics::metrics::<S>))
+        .route("/api/v1/conversions", get(list::conversions::<S, M>))
+        .route("/api/v1/conversions/{id}", get(one::conversion::<S, M>))
+        .route("/api/v1/health", get(health::health::<S, M>))
+        .route("/metrics", get(metrics::metrics::<S, M>))
         .with_state(Arc::new(query))
 }
 

@@ -14,7 +14,7 @@ use http::header::LINK;
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 
-use crate::{Query, unreadable};
+use crate::{MetricsPage, Query, unreadable};
 
 /// Joined tasks of a page whose other task is read at the same time.
 const READS_IN_FLIGHT: usize = 16;
@@ -29,8 +29,8 @@ pub(crate) struct Asked {
 }
 
 /// `GET /api/v1/conversions?status=&source=&limit=&cursor=`
-pub(crate) async fn conversions<S: TaskStore>(
-    State(query): State<Arc<Query<S>>>,
+pub(crate) async fn conversions<S: TaskStore, M: MetricsPage>(
+    State(query): State<Arc<Query<S, M>>>,
     asked: Result<Params<Asked>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

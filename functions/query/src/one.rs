@@ -11,14 +11,14 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use http::HeaderMap;
 
-use crate::{Query, unreadable};
+use crate::{MetricsPage, Query, unreadable};
 
 /// The answer to what cannot be an id.
 const NO_ID: &str = "there is no such task: ids are UUIDs, as `accelctl task list` shows them";
 
 /// `GET /api/v1/conversions/{id}`. A task that the header does not cover is not there.
-pub(crate) async fn conversion<S: TaskStore>(
-    State(query): State<Arc<Query<S>>>,
+pub(crate) async fn conversion<S: TaskStore, M: MetricsPage>(
+    State(query): State<Arc<Query<S, M>>>,
     path: Result<Path<TaskId>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Json<Shown>, ApiError> {

@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod remote;
 pub mod secrets;
 
 pub mod auth;
@@ -12,6 +13,9 @@ pub mod logins;
 pub mod http;
 pub mod metrics;
 pub mod telemetry;
+
+#[cfg(feature = "aws")]
+pub mod aws;
 
 pub use auth::{Gate, GateError, Granted, Scope};
 pub use clock::Clock;

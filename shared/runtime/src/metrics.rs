@@ -1,66 +1,95 @@
-//! Counters of this process, as Prometheus reads them.
+//! What is counted. The code says it once, to [`Metrics`]; where it goes is for outlets: the page of this process for
+//! Prometheus, in AWS lines for CloudWatch and the counters in the table.
 
+mod page;
+mod totals;
+
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::text;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use accel_domain::Format;
+use accel_domain::task::{Phase, Progress, State, Status};
 
-/// The `Content-Type` of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use page::Page;
+
+pub use page::CONTENT_TYPE;
+pub use totals::{TOTALS_CONTENT_TYPE, Totals, totals_page};
 
 /// Seconds: from an image that was there already to an hour.
 const CONVERSION_SECONDS: [f64; 12] = [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0];
 /// Seconds: the webhook answers within one, Harbor waits for three.
 const WEBHOOK_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 3.0];
 
-/// What has become of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LayerOutcome {
-    /// Converted now.
-    Converted,
-    /// Remembered from before.
-    Reused,
-    /// Mounted from another repository.
-    Mounted,
-    /// Left as it was.
-    Kept,
+/// A task that has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// What it was to make.
+    pub format: Format,
+    /// How it ended.
+    pub state: State,
+    /// From its creation to its end, over all its attempts.
+    pub took: Duration,
+    /// What was done for it.
+    pub progress: Progress,
 }
 
-impl LayerOutcome {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Converted => "converted",
-            Self::Reused => "reused",
-            Self::Mounted => "mounted",
-            Self::Kept => "kept",
-        }
+impl Ended {
+    /// Whether it has failed for good.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        Status::from(self.state) == Status::Failed
+    }
+
+    /// Its layers, by what has become of them.
+    #[must_use]
+    pub fn layers(&self) -> [(&'static str, u64); 4] {
+        let Progress { layers_converted, layers_reused, layers_mounted, layers_kept, .. } = self.progress;
+        [
+            ("converted", layers_converted.into()),
+            ("reused", layers_reused.into()),
+            ("mounted", layers_mounted.into()),
+            ("kept", layers_kept.into()),
+        ]
     }
 }
 
-type ByOutcome = [(&'static str, &'static str); 1];
-type ByCode = [(&'static str, u16); 1];
+/// Something that is counted.
+#[derive(Debug, Clone, Copy)]
+pub enum Counted {
+    /// A conversion has begun.
+    Started,
+    /// It runs no more, for now or for good.
+    Stopped,
+    /// A task has ended.
+    Ended(Ended),
+    /// A run has spent this time in a phase.
+    Phase(Phase, Duration),
+    /// A message has waited in the queue.
+    Waited(Duration),
+    /// A webhook request was answered with an HTTP status.
+    Answered(u16, Duration),
+}
 
-/// The counters of a process. Clones count together.
-#[derive(Debug, Clone)]
+/// Where what is counted goes. Called wherever something happens: it must not wait.
+pub trait Outlet: Send + Sync {
+    /// Takes notice.
+    fn count(&self, counted: &Counted);
+}
+
+/// What the code counts with. Clones count together.
+#[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
-    registry: Registry,
-    succeeded: Counter,
-    failed: Counter,
-    in_flight: Gauge,
-    duration: Histogram,
-    requests: Family<ByCode, Counter>,
-    request_duration: Histogram,
-    bytes_read: Counter,
-    bytes_written: Counter,
-    layers: Family<ByOutcome, Counter>,
+    page: Page,
+    others: Vec<Arc<dyn Outlet>>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("outlets", &(1 + self.0.others.len())).finish()
+    }
 }
 
 impl Default for Metrics {
@@ -70,83 +99,53 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counters that stand at zero.
+    /// Counters of this process, which stand at zero.
     #[must_use]
     pub fn new() -> Self {
-        let mut inner = Inner {
-            registry: Registry::default(),
-            succeeded: Counter::default(),
-            failed: Counter::default(),
-            in_flight: Gauge::default(),
-            duration: Histogram::new(CONVERSION_SECONDS),
-            requests: Family::default(),
-            request_duration: Histogram::new(WEBHOOK_SECONDS),
-            bytes_read: Counter::default(),
-            bytes_written: Counter::default(),
-            layers: Family::default(),
-        };
-        inner.register();
-        Self(Arc::new(inner))
+        Self::with(Vec::new())
+    }
+
+    /// The same, and `others` beside them.
+    #[must_use]
+    pub fn with(others: Vec<Arc<dyn Outlet>>) -> Self {
+        Self(Arc::new(Inner { page: Page::new(), others }))
     }
 
     /// A conversion has begun: it counts as in flight until the guard is dropped.
     pub fn conversion_started(&self) -> InFlight {
-        self.0.in_flight.inc();
+        self.count(&Counted::Started);
         InFlight(self.clone())
     }
 
-    /// A task has ended well after `took`, over all its attempts.
-    pub fn conversion_succeeded(&self, took: Duration) {
-        self.0.succeeded.inc();
-        self.0.duration.observe(took.as_secs_f64());
+    /// A task has ended.
+    pub fn conversion_ended(&self, ended: Ended) {
+        self.count(&Counted::Ended(ended));
     }
 
-    /// A task has failed for good after `took`, over all its attempts.
-    pub fn conversion_failed(&self, took: Duration) {
-        self.0.failed.inc();
-        self.0.duration.observe(took.as_secs_f64());
+    /// A run has spent `took` in `phase`.
+    pub fn phase_took(&self, phase: Phase, took: Duration) {
+        self.count(&Counted::Phase(phase, took));
     }
 
-    /// Bytes went through.
-    pub fn bytes(&self, read: u64, written: u64) {
-        self.0.bytes_read.inc_by(read);
-        self.0.bytes_written.inc_by(written);
-    }
-
-    /// Layers are finished.
-    pub fn layers(&self, outcome: LayerOutcome, count: u64) {
-        self.0.layers.get_or_create(&[("outcome", outcome.label())]).inc_by(count);
+    /// A message has waited in the queue.
+    pub fn message_waited(&self, took: Duration) {
+        self.count(&Counted::Waited(took));
     }
 
     /// A webhook request was answered with HTTP status `code`.
     pub fn webhook_answered(&self, code: u16, took: Duration) {
-        self.0.requests.get_or_create(&[("code", code)]).inc();
-        self.0.request_duration.observe(took.as_secs_f64());
+        self.count(&Counted::Answered(code, took));
     }
 
-    /// All counters as text, of type [`CONTENT_TYPE`].
+    /// The counters of this process as text, of type [`CONTENT_TYPE`].
     #[must_use]
     pub fn render(&self) -> String {
-        let mut page = String::new();
-        text::encode(&mut page, &self.0.registry).expect("a String takes everything");
-        page
+        self.0.page.render()
     }
-}
 
-impl Inner {
-    /// Registers everything under its name; counters get their `_total` from the encoder.
-    fn register(&mut self) {
-        let Self { registry, .. } = self;
-        registry.register("conversion_succeed", "Tasks that ended well", self.succeeded.clone());
-        registry.register("conversion_failed", "Tasks that failed for good", self.failed.clone());
-        registry.register("conversion_inflight_tasks", "Conversions running now", self.in_flight.clone());
-        registry.register("conversion_duration_seconds", "From a task's start to its end", self.duration.clone());
-        registry.register("webhook_request", "Webhook requests by HTTP status", self.requests.clone());
-        let help = "From a webhook request to its answer";
-        registry.register("webhook_request_duration_seconds", help, self.request_duration.clone());
-        registry.register("bytes_read", "Layer bytes read from registries", self.bytes_read.clone());
-        registry.register("bytes_written", "Layer bytes written to registries", self.bytes_written.clone());
-        registry.register("layers", "Layers finished, by what became of them", self.layers.clone());
+    fn count(&self, counted: &Counted) {
+        self.0.page.count(counted);
+        self.0.others.iter().for_each(|outlet| outlet.count(counted));
     }
 }
 
@@ -157,7 +156,7 @@ pub struct InFlight(Metrics);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.0.in_flight.dec();
+        self.0.count(&Counted::Stopped);
     }
 }
 
@@ -165,34 +164,21 @@ impl Drop for InFlight {
 mod tests {
     use super::*;
 
+    /// A task that has ended after `seconds`.
+    pub(super) fn ended(state: State, seconds: u64) -> Ended {
+        let progress = Progress { layers_reused: 3, bytes_read: 10, bytes_written: 7, ..Progress::default() };
+        Ended { format: Format::Estargz, state, took: Duration::from_secs(seconds), progress }
+    }
+
     #[test]
-    fn renders_what_was_counted() {
-        let metrics = Metrics::new();
-        let running = metrics.conversion_started();
-        let ended = metrics.conversion_started();
-        drop(ended);
-        metrics.conversion_succeeded(Duration::from_secs(4));
-        metrics.conversion_failed(Duration::from_secs(7200));
-        metrics.bytes(10, 7);
-        metrics.clone().layers(LayerOutcome::Reused, 3);
-        metrics.webhook_answered(200, Duration::from_millis(2));
-        let page = metrics.render();
-        for line in [
-            "conversion_succeed_total 1",
-            "conversion_failed_total 1",
-            "conversion_inflight_tasks 1",
-            "conversion_duration_seconds_bucket{le=\"5.0\"} 1",
-            "conversion_duration_seconds_bucket{le=\"3600.0\"} 1",
-            "conversion_duration_seconds_count 2",
-            "webhook_request_total{code=\"200\"} 1",
-            "webhook_request_duration_seconds_bucket{le=\"0.0025\"} 1",
-            "bytes_read_total 10",
-            "bytes_written_total 7",
-            "layers_total{outcome=\"reused\"} 3",
-        ] {
-            assert!(page.lines().any(|own| own == line), "{line}\n{page}");
-        }
-        drop(running);
-        assert!(metrics.render().contains("conversion_inflight_tasks 0"));
+    fn everything_goes_to_every_outlet() {
+        let totals = Arc::new(Totals::default());
+        let metrics = Metrics::with(vec![Arc::clone(&totals) as Arc<dyn Outlet>]);
+        let _running = metrics.conversion_started();
+        metrics.clone().conversion_ended(ended(State::Superseded, 4));
+        metrics.phase_took(Phase::Convert, Duration::from_secs(1));
+        metrics.message_waited(Duration::from_secs(1));
+        assert!(metrics.render().contains("conversion_succeed_total 1\n"));
+        assert_eq!(totals.take().get("conversion_succeed_total"), Some(&1));
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use accel_domain::secret::{Secret, SecretPart, SecretRef};
@@ -14,6 +15,7 @@ use jiff::SignedDuration;
 use tokio::io::AsyncReadExt as _;
 
 use crate::Clock;
+use crate::remote::RemoteError;
 
 /// How long a value is believed.
 const FRESH: SignedDuration = SignedDuration::from_mins(5);
@@ -44,6 +46,14 @@ pub enum SecretError {
     /// Nothing in this process reads from there.
     #[error("{0} cannot be read in this process: use ${{env:VARIABLE}} or ${{file:PATH}}")]
     NotAvailable(SecretRef),
+    /// It cannot be read from AWS.
+    #[error("the secret {reference} {problem}")]
+    Remote {
+        /// The secret.
+        reference: SecretRef,
+        /// Why.
+        problem: RemoteError,
+    },
     /// There is nothing in it.
     #[error("the secret {0} is empty")]
     Empty(SecretRef),
@@ -55,6 +65,7 @@ impl SecretError {
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::File { .. } => ErrorClass::BACKOFF,
+            Self::Remote { problem, .. } => problem.class(),
             Self::Unset(_) | Self::NotText(_) | Self::NotAvailable(_) | Self::Empty(_) => ErrorClass::Permanent,
         }
     }
@@ -79,10 +90,23 @@ struct Kept {
 
 type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
+/// A secret in AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteName {
+    /// One of Secrets Manager, by its name or ARN.
+    SecretsManager(String),
+    /// A parameter of Systems Manager.
+    Ssm(String),
+}
+
+type Asking = Pin<Box<dyn Future<Output = Result<Secret, RemoteError>> + Send>>;
+type Remote = Box<dyn Fn(RemoteName) -> Asking + Send + Sync>;
+
 /// Resolves references, and keeps what it has found.
 pub struct Secrets {
     clock: Clock,
     environment: Environment,
+    remote: Option<Remote>,
     kept: Mutex<HashMap<SecretRef, Kept>>,
     asked: Mutex<HashMap<SecretRef, Timestamp>>,
 }
@@ -111,7 +135,17 @@ impl Secrets {
         clock: Clock,
         environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        Self { clock, environment: Box::new(environment), kept: Mutex::default(), asked: Mutex::default() }
+        let (kept, asked) = Default::default();
+        Self { clock, environment: Box::new(environment), remote: None, kept, asked }
+    }
+
+    /// The same with secrets in AWS, for which `ask` is asked.
+    #[must_use]
+    pub fn with_remote<F>(self, ask: impl Fn(RemoteName) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Secret, RemoteError>> + Send + 'static,
+    {
+        Self { remote: Some(Box::new(move |name| Box::pin(ask(name)))), ..self }
     }
 
     /// The value of `reference`.
@@ -188,12 +222,41 @@ impl Secrets {
                     value.push_str(&found);
                 }
                 SecretPart::File(path) => value.push_str(&file(path).await?),
-                SecretPart::SecretsManager(_) | SecretPart::Ssm(_) => {
-                    return Err(SecretError::NotAvailable(reference.clone()));
+                SecretPart::SecretsManager(name) => {
+                    value.push_str(self.remote(reference, name, RemoteName::SecretsManager).await?.expose());
+                }
+                SecretPart::Ssm(name) => {
+                    value.push_str(self.remote(reference, name, RemoteName::Ssm).await?.expose());
                 }
             }
         }
         if value.is_empty() { Err(SecretError::Empty(reference.clone())) } else { Ok(Secret::new(value)) }
+    }
+
+    /// A secret in AWS: all of it, or with `NAME#KEY` the text under a key of a JSON object.
+    async fn remote(
+        &self,
+        reference: &SecretRef,
+        name: &str,
+        place: fn(String) -> RemoteName,
+    ) -> Result<Secret, SecretError> {
+        let ask = self.remote.as_ref().ok_or_else(|| SecretError::NotAvailable(reference.clone()))?;
+        let failed = |problem| SecretError::Remote { reference: reference.clone(), problem };
+        let (name, key) = name.split_once('#').map_or((name, None), |(name, key)| (name, Some(key)));
+        let secret = ask(place(name.to_owned())).await.map_err(failed)?;
+        match key {
+            Some(key) => text_under(key, &secret).map_err(failed),
+            None => Ok(secret),
+        }
+    }
+}
+
+/// The text that stands under `key` in a secret that is a JSON object.
+fn text_under(key: &str, secret: &Secret) -> Result<Secret, RemoteError> {
+    let fields: Option<HashMap<String, serde_json::Value>> = serde_json::from_str(secret.expose()).ok();
+    match fields.and_then(|mut fields| fields.remove(key)) {
+        Some(serde_json::Value::String(text)) => Ok(Secret::new(text)),
+        Some(_) | None => Err(RemoteError::NoKey(key.to_owned())),
     }
 }
 
@@ -255,6 +318,50 @@ mod tests {
             ("", "is empty", false),
         ];
         for (text, expected, again) in rows {
+            let error = secrets.current(&reference(text)).await.unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(!format!("{error} {error:?} {secrets:?}").contains("hunter2"), "{error:?}");
+            assert_eq!(error.class() == ErrorClass::BACKOFF, again, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn secrets_in_aws_are_asked_for_and_what_is_wrong_is_said() {
+        let ask = |name: RemoteName| {
+            let json = r#"{"user":"u","password":"hunter2","port":5432}"#;
+            std::future::ready(match name {
+                RemoteName::Ssm(name) if name == "/accel/webhook/a" => Ok(Secret::new("hunter2")),
+                RemoteName::SecretsManager(name) if name == "arn:aws:secretsmanager:r:1:secret:j" => {
+                    Ok(Secret::new(json))
+                }
+                RemoteName::SecretsManager(name) if name == "slow" => {
+                    Err(RemoteError::Unreachable("time-out".to_owned()))
+                }
+                RemoteName::SecretsManager(name) if name == "binary" => Err(RemoteError::NotText),
+                RemoteName::SecretsManager(_) => Err(RemoteError::Denied("secretsmanager:GetSecretValue")),
+                RemoteName::Ssm(_) => Err(RemoteError::Missing),
+            })
+        };
+        let secrets = secrets(&HandClock::new()).with_remote(ask);
+        let json = "${secretsmanager:arn:aws:secretsmanager:r:1:secret:j";
+        let good = ["${ssm:/accel/webhook/a}".to_owned(), format!("{json}#password}}")];
+        for text in good {
+            assert_eq!(secrets.current(&reference(&text)).await.unwrap().expose(), "hunter2", "{text}");
+        }
+        assert_eq!(
+            secrets.current(&reference("Basic ${ssm:/accel/webhook/a}")).await.unwrap().expose(),
+            "Basic hunter2"
+        );
+        let bad = [
+            ("${ssm:/b}", "the secret ${ssm:/b} does not exist in this account and region", false),
+            ("${secretsmanager:x}", "may not be read: the function's role needs secretsmanager:GetSecretValue", false),
+            ("${secretsmanager:binary}", "is not text", false),
+            (&format!("{json}#nothing}}"), "under the key `nothing`", false),
+            (&format!("{json}#port}}"), "under the key `port`", false),
+            ("${ssm:/accel/webhook/a#key}", "is not a JSON object", false),
+            ("hunter2${secretsmanager:slow}", "***${secretsmanager:slow} could not be read: time-out", true),
+        ];
+        for (text, expected, again) in bad {
             let error = secrets.current(&reference(text)).await.unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
             assert!(!format!("{error} {error:?} {secrets:?}").contains("hunter2"), "{error:?}");

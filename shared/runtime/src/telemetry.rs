@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{Registry, reload};
 
 /// A second subscriber.
 #[derive(Debug, thiserror::Error)]
@@ -28,18 +29,47 @@ pub fn init(format: LogFormat, level: LogLevel) -> Result<(), AlreadyLogging> {
     tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadyLogging)
 }
 
+/// The level of a process that logs already.
+#[derive(Debug)]
+pub struct Level(reload::Handle<Targets, Registry>);
+
+impl Level {
+    /// From now on, `level`.
+    pub fn set(&self, level: LogLevel) {
+        if let Err(error) = self.0.reload(filter(level)) {
+            tracing::warn!(%error, "the level of the log could not be changed");
+        }
+    }
+}
+
+/// Starts logging in a function: JSON lines with the fields of all spans around them, at a level that may change.
+///
+/// # Errors
+/// It was called before.
+pub fn init_function(level: LogLevel) -> Result<Level, AlreadyLogging> {
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(true);
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadyLogging)?;
+    Ok(Level(handle))
+}
+
 fn subscriber<W>(format: LogFormat, level: LogLevel, colours: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // The names of all our crates and programs begin so.
-    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("accel", level_filter(level));
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter(level));
     match format {
         LogFormat::Text => Box::new(registry.with(lines.with_ansi(colours).with_target(false))),
         LogFormat::Json => Box::new(registry.with(lines.json().flatten_event(true).with_span_list(false))),
     }
+}
+
+/// The names of all our crates and programs begin alike.
+fn filter(level: LogLevel) -> Targets {
+    Targets::new().with_default(LevelFilter::WARN).with_target("accel", level_filter(level))
 }
 
 const fn level_filter(level: LogLevel) -> LevelFilter {
