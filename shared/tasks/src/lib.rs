@@ -16,6 +16,9 @@ mod sweep;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 
+#[cfg(feature = "aws")]
+pub mod aws;
+
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
