@@ -3,7 +3,7 @@
 //! What must hold is held by conditional writes; reads that decide something are consistent ones. The indexes lag, so
 //! they only ever say where to look: each row that they name is read from the table before anything is done about it.
 //!
-//! The clients come ready made, with their endpoint, credentials and retries (the SDK's standard mode: three attempts
+//! The clients come ready made, with their endpoint, credentials and retries (the SDK's standard mode: a few attempts
 //! with back-off for throttling, time-outs and 5xx). On top of that, what another writer gets in the way of is tried
 //! [`ROUNDS`] times with jitter; then it is [`StoreError::Unavailable`], as is everything else that AWS refuses.
 
