@@ -18,6 +18,9 @@ mod report;
 
 pub mod hosts;
 
+#[cfg(feature = "lambda")]
+pub mod lambda;
+
 pub use release::release_leases;
 pub use run::RunError;
 pub use settle::{Converter, Verdict};

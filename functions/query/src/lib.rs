@@ -8,6 +8,9 @@ mod one;
 mod health;
 mod metrics;
 
+#[cfg(feature = "lambda")]
+pub mod lambda;
+
 use std::sync::Arc;
 
 use accel_domain::Timestamp;

@@ -17,6 +17,9 @@ mod wait;
 
 mod control;
 
+#[cfg(feature = "lambda")]
+pub mod lambda;
+
 use std::sync::Arc;
 
 use accel_domain::config::Config;

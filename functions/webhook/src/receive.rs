@@ -9,12 +9,12 @@ use accel_runtime::{ApiError, Granted};
 use accel_tasks::{StoreError, TaskQueue, TaskStore};
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::wait::{self, Waited};
+use crate::wait::{self, SyncWait, Waited};
 use crate::{Webhook, admit, payload, plan};
 
 /// The ids of all tasks that stand for an event, comma separated; joined ones too.
@@ -26,6 +26,7 @@ type Params = HashMap<String, String>;
 pub(crate) async fn conversions<S: TaskStore, Q: TaskQueue>(
     State(webhook): State<Arc<Webhook<S, Q>>>,
     params: Result<Query<Params>, QueryRejection>,
+    within: Option<Extension<SyncWait>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -35,7 +36,8 @@ pub(crate) async fn conversions<S: TaskStore, Q: TaskQueue>(
     webhook.authorise(&granted, &events)?;
     let ids = webhook.admit(&events).await?;
     let wait = params.is_ok_and(|Query(params)| params.get("sync").is_some_and(|text| is_true(text)));
-    let mut answer = if wait { webhook.answer_at_end(&ids).await? } else { ok() };
+    let within = within.map_or(webhook.wait, |Extension(within)| within);
+    let mut answer = if wait { webhook.answer_at_end(&ids, within).await? } else { ok() };
     if !ids.is_empty() {
         answer.headers_mut().insert(TASK_ID, header(&ids));
     }
@@ -83,8 +85,8 @@ impl<S: TaskStore, Q: TaskQueue> Webhook<S, Q> {
         admit::all(&*self.store, &*self.queue, tasks, &self.policy, now).await.map_err(|error| not_stored(&error))
     }
 
-    async fn answer_at_end(&self, ids: &[TaskId]) -> Result<Response, ApiError> {
-        match wait::until_ended(&*self.store, ids, self.wait, &self.clock).await.map_err(|error| not_stored(&error))? {
+    async fn answer_at_end(&self, ids: &[TaskId], within: SyncWait) -> Result<Response, ApiError> {
+        match wait::until_ended(&*self.store, ids, within, &self.clock).await.map_err(|error| not_stored(&error))? {
             Waited::Completed => Ok(ok()),
             Waited::Failed(reason) => Ok(failed(reason)),
             Waited::Unfinished(id) => Ok(unfinished(&id)),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use accel_runtime::Clock;
 
-/// How long a caller may wait.
+/// How long a caller may wait. As an extension of a request it holds for that one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SyncWait {
     /// `None`: until the tasks have ended.

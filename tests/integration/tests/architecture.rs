@@ -40,6 +40,8 @@ struct Graph {
     names: BTreeMap<String, String>,
     directories: BTreeMap<String, PathBuf>,
     uses: BTreeMap<String, BTreeSet<String>>,
+    /// What the manifests of members name, optional or not.
+    named: BTreeMap<String, BTreeSet<String>>,
     members: BTreeSet<String>,
 }
 
@@ -64,8 +66,11 @@ impl Graph {
             let used = list(&node["deps"]).iter().filter(|dep| in_use(dep)).map(|dep| name(&dep["pkg"])).collect();
             uses.entry(name(&node["id"])).or_default().extend::<BTreeSet<String>>(used);
         }
-        let members = list(&metadata["workspace_members"]).iter().map(name).collect();
-        Self { names, directories, uses, members }
+        let members: BTreeSet<_> = list(&metadata["workspace_members"]).iter().map(name).collect();
+        let used = |dep: &&Value| dep["kind"].as_str() != Some("dev");
+        let of = |p: &Value| list(&p["dependencies"]).iter().filter(used).map(|dep| text(&dep["name"])).collect();
+        let named = packages.iter().map(|p| (text(&p["name"]), of(p))).filter(|(name, _)| members.contains(name));
+        Self { named: named.collect(), names, directories, uses, members }
     }
 
     fn uses(&self, name: &str) -> &BTreeSet<String> {
@@ -93,6 +98,29 @@ impl Graph {
     fn versions(&self, name: &str) -> usize {
         self.names.values().filter(|own| *own == name).count()
     }
+}
+
+/// Everything that ends up in the program of a package, each with its version: what cargo builds for it alone, with
+/// `features`.
+fn built(package: &str, features: &[&str]) -> BTreeSet<String> {
+    let cargo = std::env::var("CARGO").unwrap();
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut command = Command::new(cargo);
+    command.args(["tree", "--locked", "--edges=no-dev,no-build,no-proc-macro", "--prefix=none", "--format={p}"]);
+    command.args(["--target", &target, "-p", package]).args(features.iter().map(|feature| format!("-F{feature}")));
+    let output = command.current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let of = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    lines.lines().map(of).filter(|line| !line.is_empty()).collect()
+}
+
+fn name(package: &str) -> &str {
+    package.split(' ').next().unwrap()
+}
+
+fn is_of_aws(package: &str) -> bool {
+    ["aws-", "aws_", "lambda_", "metrics_cloudwatch"].iter().any(|start| package.starts_with(start))
 }
 
 fn root() -> PathBuf {
@@ -142,6 +170,46 @@ fn webhook_and_query_touch_no_registry_and_no_layer() {
 }
 
 #[test]
+fn functions_in_lambda_are_small() {
+    let heavy = |used: &str| {
+        let used = name(used);
+        ["redb", "reqwest", "accel-pipeline", "accel-registry", "zstd-sys"].contains(&used)
+            || used.starts_with("accel-driver")
+    };
+    for package in ["accel-webhook", "accel-query"] {
+        let built = built(package, &["lambda"]);
+        assert!(built.iter().any(|used| name(used) == "lambda_http"), "{package} is built for Lambda");
+        assert!(forbidden(&built, heavy).is_empty(), "{package} has {:?}", forbidden(&built, heavy));
+    }
+    let converter = built("accel-converter", &["lambda"]);
+    assert!(forbidden(&converter, heavy).len() > 3, "or the names above are misspelt");
+    assert!(forbidden(&converter, |used| name(used) == "redb").is_empty());
+}
+
+#[test]
+fn accelctl_knows_no_aws() {
+    let found = built("accelctl", &[]);
+    assert!(found.iter().any(|used| name(used) == "redb"));
+    assert!(forbidden(&found, is_of_aws).is_empty(), "{:?}", forbidden(&found, is_of_aws));
+    let lambda = built("accel-converter", &["lambda"]);
+    assert!(forbidden(&lambda, is_of_aws).len() > 5, "or the names above are misspelt");
+}
+
+#[test]
+fn functions_in_lambda_have_one_tls_stack() {
+    for package in FUNCTIONS {
+        let built = built(package, &["lambda"]);
+        let others =
+            ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys", "s2n-tls", "mbedtls", "boring"];
+        assert!(forbidden(&built, |used| others.contains(&name(used))).is_empty(), "{package}");
+        for primitive in ["rustls", "ring", "hyper", "h2", "http", "tokio"] {
+            let found = forbidden(&built, |used| name(used) == primitive);
+            assert_eq!(found.len(), 1, "{package} has {primitive} once: {found:?}");
+        }
+    }
+}
+
+#[test]
 fn drivers_know_neither_registries_nor_tasks_nor_async() {
     let graph = Graph::read();
     let outside = ["accel-registry", "accel-registry-server", "accel-tasks", "accel-runtime"];
@@ -158,7 +226,7 @@ fn drivers_know_neither_registries_nor_tasks_nor_async() {
 fn libraries_know_no_lambda_and_show_no_anyhow() {
     let graph = Graph::read();
     for name in graph.members.iter().filter(|name| graph.directories[*name].starts_with(root().join("shared"))) {
-        let found = forbidden(graph.uses(name), |used| used.starts_with("lambda_") || used == "anyhow");
+        let found = forbidden(&graph.named[name], |used| used.starts_with("lambda_") || used == "anyhow");
         assert!(found.is_empty(), "{name} uses {found:?}");
     }
 }

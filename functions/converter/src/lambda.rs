@@ -1,0 +1,150 @@
+//! The converter in Lambda: messages as the queue hands them over, and the sweeper's schedule.
+
+mod batch;
+mod event;
+mod time;
+
+use std::sync::Arc;
+
+use accel_domain::config::Config;
+use accel_domain::task::RetryPolicy;
+use accel_pipeline::{Engine, Stop};
+use accel_runtime::aws::{Environment, Invocation, variable};
+use accel_runtime::config::Reloading;
+use accel_runtime::metrics::{Outlet, Totals};
+use accel_runtime::{Metrics, clock};
+use accel_tasks::aws::{Counters, Queue, Table};
+use accel_tasks::{Message, sweep};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use futures::FutureExt as _;
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use tracing::{Instrument as _, info, info_span, warn};
+
+use crate::Converter;
+use crate::hosts::{self, HostError};
+use event::{Answer, Event};
+
+/// Tasks, and units, of one round of the sweeper; what is left is for the next.
+const ROUND: usize = 1000;
+
+/// Answers invocations until Lambda has no more of them.
+///
+/// # Errors
+/// The function's environment is not as it should be; the error says what is missing.
+pub async fn run() -> Result<(), Error> {
+    let function = Arc::new(Function::start().await?);
+    let handle = service_fn(move |event: LambdaEvent<Event>| {
+        let function = Arc::clone(&function);
+        async move { function.handle(event).await }.boxed_local()
+    });
+    Runtime::new(handle).run().await
+}
+
+/// What lives as long as the environment: clients, compression threads, and the converter of the latest configuration.
+struct Function {
+    environment: Environment,
+    table: Arc<Table>,
+    queue: Arc<Queue>,
+    engine: Engine,
+    metrics: Metrics,
+    totals: Arc<Totals>,
+    counters: Counters,
+    converter: Reloading<Converting>,
+}
+
+/// What the configuration makes.
+struct Converting {
+    converter: Converter<Table, Queue>,
+    policy: RetryPolicy,
+}
+
+impl Function {
+    async fn start() -> Result<Self, Error> {
+        let environment = Environment::start("converter").await?;
+        let sdk = environment.aws().sdk();
+        let table = Table::new(aws_sdk_dynamodb::Client::new(sdk), variable("ACCEL_TABLE")?);
+        let queue = Queue::new(aws_sdk_sqs::Client::new(sdk), variable("ACCEL_QUEUE_URL")?);
+        let totals = Arc::new(Totals::default());
+        let function = Self {
+            counters: table.counters(),
+            table: Arc::new(table),
+            queue: Arc::new(queue),
+            engine: Engine::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            metrics: environment.metrics(vec![Arc::clone(&totals) as Arc<dyn Outlet>]),
+            totals,
+            converter: environment.reloading(),
+            environment,
+        };
+        // Already now, while nobody waits. One that is wrong is reported, and read again for each invocation.
+        drop(function.converting().await);
+        Ok(function)
+    }
+
+    async fn handle(&self, event: LambdaEvent<Event>) -> Result<Answer, Error> {
+        let LambdaEvent { payload, context } = event;
+        let invocation = Invocation { deadline: context.deadline(), request_id: context.request_id };
+        let span = info_span!("invocation", request.id = %invocation.request_id);
+        let answer = async {
+            match payload {
+                Event::Sweep => self.sweep(&invocation).await.map(|()| Answer::Swept {}),
+                Event::Batch(records) => self.settle(records, &invocation).await.map(Answer::Batch),
+            }
+        };
+        let answer = answer.instrument(span).await;
+        self.environment.flush(&invocation);
+        answer
+    }
+
+    async fn settle(&self, records: Vec<SqsMessage>, invocation: &Invocation) -> Result<SqsBatchResponse, Error> {
+        let converting = self.converting().await?;
+        let now = self.environment.clock().now();
+        records.iter().filter_map(|record| batch::waited(record, now)).for_each(|age| self.metrics.message_waited(age));
+        let stop = Stop::new();
+        let settle = async |message: &Message| converting.converter.settle(message, &stop).boxed().await;
+        let response = time::stopped_in_time(invocation.left(), &stop, batch::settle(&records, settle)).await;
+        self.add_totals().await;
+        Ok(response)
+    }
+
+    /// One round of the sweeper, in the time that there is. What it did not come to is found by the next one.
+    async fn sweep(&self, invocation: &Invocation) -> Result<(), Error> {
+        let converting = self.converting().await?;
+        let round = sweep(&*self.table, &*self.queue, &converting.policy, ROUND, clock::now()).boxed();
+        match tokio::time::timeout(time::to_work(invocation.left()), round).await {
+            Ok(swept) => {
+                let swept = swept?;
+                info!(enqueued = swept.enqueued, failed = swept.failed, "swept");
+            }
+            Err(_) => warn!("the time for the sweeper was not enough; the next round goes on"),
+        }
+        Ok(())
+    }
+
+    async fn converting(&self) -> Result<Arc<Converting>, Error> {
+        let made = self.converter.current(|config| self.make(config)).await;
+        made.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "the configuration cannot be used");
+            error.into()
+        })
+    }
+
+    async fn make(&self, config: Arc<Config>) -> Result<Converting, HostError> {
+        self.environment.follow(&config);
+        let registries = hosts::registries(&config, self.environment.secrets()).await?;
+        let policy = config.retry_policy();
+        let (table, queue) = (Arc::clone(&self.table), Arc::clone(&self.queue));
+        let converter = Converter::new(config, table, queue, registries, self.engine.clone(), self.metrics.clone());
+        Ok(Converting { converter, policy })
+    }
+
+    /// Adds what was counted to the counters in the table. Best effort: the metrics in CloudWatch do not miss it.
+    async fn add_totals(&self) {
+        let counted = self.totals.take();
+        let counted: Vec<_> = counted.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        if !counted.is_empty()
+            && let Err(error) = self.counters.add(&counted).await
+        {
+            warn!(%error, "the counters in the table were not raised");
+        }
+    }
+}

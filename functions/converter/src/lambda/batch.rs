@@ -1,0 +1,129 @@
+//! A batch of messages: all at once, each for itself. One that cannot be read, or whose outcome could not be recorded, is
+//! returned; the others are not.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use accel_domain::Timestamp;
+use accel_tasks::Message;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
+use futures::FutureExt as _;
+use futures::future::join_all;
+use tracing::{Instrument as _, error, info_span};
+
+use crate::Verdict;
+
+/// Settles `records` with `settle`, and says which of them are to come back.
+pub(super) async fn settle(records: &[SqsMessage], settle: impl AsyncFn(&Message) -> Verdict) -> SqsBatchResponse {
+    let verdicts = join_all(records.iter().map(|record| one(record, &settle))).await;
+    let returned = records.iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Return);
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = returned.map(|(record, _)| failure(record)).collect();
+    response
+}
+
+async fn one(record: &SqsMessage, settle: impl AsyncFn(&Message) -> Verdict) -> Verdict {
+    let span = info_span!("message", message.id = id(record));
+    let settled = async {
+        let body = record.body.as_deref().unwrap_or_default();
+        match serde_json::from_str(body) {
+            Ok(message) => settle(&message).await,
+            Err(reason) => {
+                error!(%reason, "a message is none of ours: it comes back until it is put into the dead-letter queue");
+                Verdict::Return
+            }
+        }
+    };
+    AssertUnwindSafe(settled.instrument(span.clone())).catch_unwind().await.unwrap_or_else(|_| {
+        span.in_scope(|| error!("an internal error: the message comes back"));
+        Verdict::Return
+    })
+}
+
+fn id(record: &SqsMessage) -> &str {
+    record.message_id.as_deref().unwrap_or_default()
+}
+
+fn failure(record: &SqsMessage) -> BatchItemFailure {
+    let mut failure = BatchItemFailure::default();
+    failure.item_identifier = id(record).to_owned();
+    failure
+}
+
+/// How long a message has been in the queue.
+pub(super) fn waited(record: &SqsMessage, now: Timestamp) -> Option<Duration> {
+    let sent = record.attributes.get("SentTimestamp")?.parse().ok()?;
+    Duration::try_from(now.duration_since(Timestamp::from_millisecond(sent).ok()?)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    const MESSAGE: &str = include_str!("../../events/message.json");
+    const POISON: &str = include_str!("../../events/poison.json");
+
+    fn records(text: &str) -> Vec<SqsMessage> {
+        serde_json::from_str::<aws_lambda_events::sqs::SqsEvent>(text).unwrap().records
+    }
+
+    fn record(id: &str, generation: u32) -> SqsMessage {
+        let mut record = records(MESSAGE).remove(0);
+        record.message_id = Some(id.to_owned());
+        let body = record.body.as_deref().unwrap().replace("\"generation\":1", &format!("\"generation\":{generation}"));
+        assert!(generation == 1 || Some(&body) != record.body.as_ref());
+        record.body = Some(body);
+        record
+    }
+
+    fn returned(response: &SqsBatchResponse) -> Vec<&str> {
+        response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn each_message_has_its_own_verdict() {
+        let mut batch = vec![record("good", 1), record("panics", 2), record("returned", 3)];
+        batch.extend(records(POISON));
+        batch.push(record("good too", 4));
+        let (poison, seen) = (batch[3].message_id.clone().unwrap(), Mutex::new(Vec::new()));
+        let verdict = async |message: &Message| {
+            tokio::task::yield_now().await;
+            seen.lock().unwrap().push(message.generation);
+            match message.generation {
+                2 => panic!("as it was asked to"),
+                3 => Verdict::Return,
+                _ => Verdict::Acknowledge,
+            }
+        };
+        let response = settle(&batch, verdict).await;
+        assert_eq!(returned(&response), ["panics", "returned", poison.as_str()]);
+        assert_eq!(*seen.lock().unwrap(), [1, 2, 3, 4], "all that can be read were settled");
+    }
+
+    #[tokio::test]
+    async fn messages_are_settled_at_the_same_time() {
+        let both = tokio::sync::Barrier::new(2);
+        let verdict = async |_: &Message| {
+            both.wait().await;
+            Verdict::Acknowledge
+        };
+        let response = settle(&[record("a", 1), record("b", 1)], verdict).await;
+        assert!(returned(&response).is_empty());
+    }
+
+    #[test]
+    fn the_queue_says_since_when_a_message_waits() {
+        let mut record = record("a", 1);
+        let sent: i64 = record.attributes["SentTimestamp"].parse().unwrap();
+        let now = Timestamp::from_millisecond(sent + 1500).unwrap();
+        assert_eq!(waited(&record, now), Some(Duration::from_millis(1500)));
+        for text in ["", "soon", "99999999999999999"] {
+            record.attributes.insert("SentTimestamp".to_owned(), text.to_owned());
+            assert_eq!(waited(&record, now), None, "{text}");
+        }
+        record.attributes.clear();
+        assert_eq!(waited(&record, now), None);
+    }
+}

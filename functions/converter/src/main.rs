@@ -1,0 +1,6 @@
+//! The converter as a Lambda function.
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    accel_converter::lambda::run().await
+}
