@@ -33,7 +33,9 @@ pub struct ReferenceError {
 
 impl ReferenceError {
     fn new(text: &str, reason: impl fmt::Display) -> Self {
-        Self { text: text.chars().take(300).collect::<String>().escape_debug().to_string(), reason: reason.to_string() }
+        // The grammar repeats what it does not like.
+        let shown = |text: &str| text.chars().take(300).collect::<String>().escape_debug().to_string();
+        Self { text: shown(text), reason: shown(&reason.to_string()) }
     }
 }
 
@@ -215,6 +217,14 @@ mod tests {
             "h.example/../r",
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_cannot_command_a_terminal() {
+        for text in ["libr\u{1}ry/nginx", "h.example/a:b\u{1b}[2J", "h.example/\u{9b}:x", "h.example/r@sha256:\n"] {
+            let error = text.parse::<Reference>().unwrap_err().to_string();
+            assert!(!error.contains(char::is_control), "{error:?}");
         }
     }
 
