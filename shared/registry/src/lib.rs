@@ -8,6 +8,7 @@ mod settings;
 
 mod error;
 mod refusal;
+mod shown;
 
 mod policy;
 mod resolver;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use accel_domain::{ErrorClass, Retry};
 use oci_client::errors::{OciEnvelope, OciErrorCode};
 
+use crate::shown::Shown;
 use crate::{Action, Object, RegistryError};
 
 /// How much of a registry's own words is repeated.
@@ -168,8 +169,8 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Reads an answer that says no. `body` is the beginning of its body.
-    pub(crate) fn new(action: Action, status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
+    /// Reads an answer that says no to a request that was sent with `shown`. `body` is the beginning of its body.
+    pub(crate) fn new(action: Action, status: u16, body: &[u8], retry_after: Option<Duration>, shown: &Shown) -> Self {
         if let ("POST", Object::Token) = (action.method, &action.object) {
             // The words may repeat the identity token.
             let refusal = Refusal::of_exchange(status, body);
@@ -181,7 +182,7 @@ impl Refused {
             ("GET" | "HEAD", Refusal::Immutable) => Refusal::ScanPending,
             (_, refusal) => refusal,
         };
-        Self { action, status, refusal, code, words: bounded(&words), retry_after }
+        Self { action, status, refusal, code, words: bounded(&shown.hidden_in(words)), retry_after }
     }
 
     /// The error, by what was not there.
@@ -311,7 +312,7 @@ mod tests {
         for (status, body, refusal, hint) in rows {
             let (host, repository) = ("h.example".to_owned(), "p/r".to_owned());
             let action = Action { method: "POST", host, repository, object: Object::Token };
-            let refused = Refused::new(action, status, body.as_bytes(), None);
+            let refused = Refused::new(action, status, body.as_bytes(), None, &Shown::default());
             assert_eq!(refused.refusal, refusal, "{status} {body}");
             let printed = format!("{refused} {refused:?}");
             assert!(printed.contains(hint) && !printed.contains("hunter2"), "{printed}");
