@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use accel_image::Reference;
 
 use super::fault::join;
+use super::patterns::overlap;
 use super::{Config, Registry, RegistryKey, Rule};
 use crate::secret::SecretRef;
 use crate::task::RetryPolicy;
@@ -106,6 +107,24 @@ impl Config {
     /// The rules for an image of a configured host, each with its number.
     pub fn rules_for(&self, source: &Reference) -> impl Iterator<Item = (usize, &Rule)> {
         self.rules.iter().enumerate().filter(|(_, rule)| rule.matches.covers(source))
+    }
+
+    /// The rules that can be for images of `project`, the first component of their repositories, of a configured host.
+    pub fn rules_of_project(&self, host: &str, project: &str) -> impl Iterator<Item = &Rule> {
+        let repositories = format!("{project}/*");
+        self.rules.iter().filter(move |rule| {
+            let fits = |pattern: &Option<String>, text: &str| pattern.as_deref().is_none_or(|p| overlap(p, text));
+            fits(&rule.matches.host, host) && fits(&rule.matches.repository, &repositories)
+        })
+    }
+
+    /// The value of the `Authorization` header for events of `project` of a configured host: one of its own before
+    /// one of the whole host.
+    #[must_use]
+    pub fn webhook_secret_for(&self, host: &str, project: &str) -> Option<&SecretRef> {
+        let mut secrets = self.webhook_secrets();
+        secrets.retain(|s| s.host == host && (s.projects.is_empty() || s.projects.contains(&project)));
+        secrets.iter().min_by_key(|secret| secret.projects.is_empty()).map(|secret| secret.value)
     }
 
     /// The rules, where there have to be some.

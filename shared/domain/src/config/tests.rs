@@ -90,6 +90,24 @@ fn knows_what_each_webhook_secret_speaks_for() {
 }
 
 #[test]
+fn knows_what_concerns_a_project() {
+    let config = good();
+    let host = "harbor.example.com";
+    let secret = |project| config.webhook_secret_for(host, project).unwrap().to_string();
+    assert_eq!(secret("team"), "${ssm:/accel/team}");
+    assert_eq!(secret("library"), "***${file:/run/secrets/hook}");
+    assert_eq!(secret("other"), "${env:WEBHOOK_AUTH}");
+    assert!(config.webhook_secret_for("docker.io", "library").is_none());
+    let text = "registries: { a.example: {}, b.example: {} }\nrules:\n\
+        - { match: { repository: 'library/*' }, convert: [{ format: estargz, target: '{repository}:{tag}-1' }] }\n\
+        - { match: { host: 'a.*', repository: '*/app' }, convert: [{ format: estargz, target: '{repository}:{tag}-2' }] }";
+    let config = super::parse(text, "test").unwrap();
+    let rules = |host, project| config.rules_of_project(host, project).count();
+    let counted = [("a.example", "library"), ("b.example", "library"), ("a.example", "team"), ("b.example", "team")];
+    assert_eq!(counted.map(|(host, project)| rules(host, project)), [2, 1, 1, 0]);
+}
+
+#[test]
 fn outputs_have_the_defaults_of_their_format() {
     let config = good();
     let (entry, output) = config.rules[1].outputs().next().unwrap();
