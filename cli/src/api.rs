@@ -3,25 +3,21 @@
 mod address;
 mod error;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use accel_domain::TaskId;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION};
-use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, redirect};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::Verifier;
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+use crate::https;
 
 pub(crate) use address::{Address, DEFAULT_ADDRESS};
 pub(crate) use error::ApiError;
 
 const CONVERSIONS: &str = "api/v1/conversions";
 const TASK_ID: &str = "x-accel-task-id";
-const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// For an answer that nothing has to be waited for.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// A page of 1,000 tasks is a tenth of it.
@@ -82,16 +78,7 @@ impl Api {
         if let Some(value) = &mut value {
             value.set_sensitive(true);
         }
-        let mut builder = Client::builder()
-            .user_agent(concat!("accelctl/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIME)
-            .tcp_keepalive(Duration::from_secs(30))
-            .tls_backend_preconfigured(tls(&address, ca_pem)?);
-        if address.is_loopback() {
-            builder = builder.no_proxy();
-        }
-        Ok(Self { client: builder.build()?, address, variable: auth.variable, auth: value })
+        Ok(Self { client: https::client(&address, ca_pem)?, address, variable: auth.variable, auth: value })
     }
 
     /// Asks for a conversion as acceld's client does: with the event of a push. With `wait` until it has ended.
@@ -158,13 +145,8 @@ impl Api {
         let fail = |error: reqwest::Error| ApiError::network(&self.address, error);
         let mut response = request.send().await.map_err(fail)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let mut body = Vec::new();
-        while let Some(bytes) = response.chunk().await.map_err(fail)? {
-            if body.len() + bytes.len() > MAX_BODY_BYTES {
-                return Err(self.not_accel("its answer is too large"));
-            }
-            body.extend_from_slice(&bytes);
-        }
+        let body = https::body(&mut response, MAX_BODY_BYTES).await.map_err(fail)?;
+        let body = body.ok_or_else(|| self.not_accel("its answer is too large"))?;
         Ok(Answer { status, headers, body })
     }
 
@@ -201,22 +183,6 @@ fn next_query(link: &str) -> Option<String> {
     let next = link.split(", <").find(|part| part.contains("rel=\"next\""))?;
     let url = next.trim_start_matches('<').split_once('>')?.0;
     Some(url.split_once('?')?.1.to_owned())
-}
-
-/// For HTTPS the system's certificates and `ca_pem`; for plain HTTP nothing, so that a machine without certificates
-/// will do.
-fn tls(address: &Address, ca_pem: Option<&[u8]>) -> anyhow::Result<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let mut config = if address.is_https() {
-        let own = CertificateDer::pem_slice_iter(ca_pem.unwrap_or_default()).collect::<Result<Vec<_>, _>>()?;
-        let verifier = Arc::new(Verifier::new_with_extra_roots(own, provider)?);
-        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-    } else {
-        builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 #[cfg(test)]

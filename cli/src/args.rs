@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::{completions, config, convert, inspect, serve, store, task, verify};
+use crate::{completions, config, convert, harbor, inspect, serve, store, task, verify};
 
 /// Turns container images into lazily pullable ones.
 ///
@@ -31,6 +31,9 @@ enum Command {
     /// Check and explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Set up, or check, a Harbor: webhook policies and the robot account.
+    #[command(subcommand)]
+    Harbor(harbor::HarborCommand),
     /// Look after the embedded store of a server that does not run.
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -61,6 +64,7 @@ impl Args {
             Command::Inspect(args) => block_on(inspect::run(*args)),
             Command::Task(args) => block_on(task::run(args)),
             Command::Config(command) => config::run(command),
+            Command::Harbor(command) => block_on(harbor::run(command)),
             Command::Store(command) => block_on(store::run(command)),
             Command::Completions { shell } => {
                 completions::run(shell);

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use accel_converter::hosts::{self, ConfiguredLogins};
@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 
 use crate::docker::DockerLogins;
 use crate::exit::WrongUsage;
+use crate::https;
 use crate::place::Place;
 
 /// How registries are reached. Without a login of its own, docker's logins and credential helpers are used.
@@ -88,8 +89,8 @@ impl ConnectArgs {
             None => HostSettings::new(host),
         };
         settings.plain_http |= self.plain_http.iter().any(|named| named == host);
-        if let Some(file) = &self.ca_file {
-            settings.ca_pem = Some(read(file)?);
+        if let Some(ca_pem) = https::authorities(self.ca_file.as_deref())? {
+            settings.ca_pem = Some(ca_pem);
         }
         if let Some(proxy) = &self.proxy {
             settings.proxy = Some(proxy.clone());
@@ -187,11 +188,8 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
-fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("the certificate file {} cannot be read", file.display()))
-}
-
-fn password() -> anyhow::Result<String> {
+/// The password, from standard input.
+pub(crate) fn password() -> anyhow::Result<String> {
     let mut text = String::new();
     std::io::stdin().take(64 << 10).read_to_string(&mut text).context("the password cannot be read")?;
     let password = text.trim_end_matches(['\r', '\n']);

@@ -10,6 +10,7 @@ use accel_tasks::StoreError;
 
 use crate::api::ApiError;
 use crate::convert::{Moved, NotWritten};
+use crate::harbor::HarborError;
 
 /// It failed, and will fail again until something is changed.
 pub(crate) const FAILED: u8 = 1;
@@ -106,6 +107,7 @@ fn class(error: &anyhow::Error) -> Option<ErrorClass> {
         error.downcast_ref().map(StoreError::class),
         error.downcast_ref().map(SecretError::class),
         error.downcast_ref().map(ApiError::class),
+        error.downcast_ref().map(HarborError::class),
         error.downcast_ref().map(Moved::class),
     ];
     classes.into_iter().flatten().next()

@@ -15,7 +15,10 @@ mod records;
 mod show;
 
 mod api;
+mod https;
 mod task;
+
+mod harbor;
 
 mod serve;
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::api::{Address, Api, ApiError, AuthHeader, DEFAULT_ADDRESS};
 use crate::args::Format;
+use crate::https;
 use crate::out::{self, out, plain};
 use row::Row;
 
@@ -99,10 +100,8 @@ impl ServerArgs {
         if value.is_some() && !self.addr.is_https() && !self.addr.is_loopback() {
             eprintln!("warning: the value of {variable} goes to {} in plain HTTP", self.addr);
         }
-        let ca_pem = self.ca_file.as_ref().map(|file| {
-            std::fs::read(file).with_context(|| format!("the certificate file {} cannot be read", file.display()))
-        });
-        Api::new(self.addr, AuthHeader { variable, value }, ca_pem.transpose()?.as_deref())
+        let ca_pem = https::authorities(self.ca_file.as_deref())?;
+        Api::new(self.addr, AuthHeader { variable, value }, ca_pem.as_deref())
     }
 }
 

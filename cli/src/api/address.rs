@@ -27,6 +27,12 @@ impl Address {
         self.0.scheme() == "https"
     }
 
+    /// The host, and its port if it is not the scheme's own.
+    pub(crate) fn authority(&self) -> String {
+        let host = self.0.host_str().unwrap_or_default();
+        self.0.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
     /// Whether the server is on this machine, by its name.
     pub(crate) fn is_loopback(&self) -> bool {
         let host = self.0.host_str().unwrap_or_default();

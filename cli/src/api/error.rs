@@ -4,6 +4,7 @@ use accel_domain::ErrorClass;
 use serde::Deserialize;
 
 use super::Address;
+use crate::https;
 use crate::out::plain;
 
 /// An error of the HTTP API, or on the way to it.
@@ -42,12 +43,7 @@ struct Body {
 impl ApiError {
     pub(super) fn network(address: &Address, error: reqwest::Error) -> Self {
         let (at, connecting) = (address.to_string(), error.is_connect());
-        let error = error.without_url();
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(next) = cause.source() {
-            cause = next;
-        }
-        let reason = plain(&cause.to_string());
+        let reason = https::reason(error);
         if connecting { Self::Unreachable { at, reason } } else { Self::Broken { at, reason } }
     }
 

@@ -6,6 +6,8 @@ mod machine;
 
 mod configuration;
 mod conversions;
+mod harbor;
+mod harbor_double;
 mod inspect;
 mod layouts;
 mod logins;

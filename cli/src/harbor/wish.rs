@@ -1,0 +1,195 @@
+//! What Accel needs in a Harbor: worked out from the command line and, where there is one, the configuration.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use accel_domain::Secret;
+use accel_domain::config::Config;
+use accel_image::{Digest, Reference};
+use accel_runtime::Secrets;
+use anyhow::{Context as _, bail};
+use reqwest::header::HeaderValue;
+
+use super::address::Project;
+use super::robot::{Access, Level};
+use super::{SetUpArgs, policy, robot};
+use crate::exit::WrongUsage;
+
+/// The variable that is read where no other is named.
+const WEBHOOK_AUTH: &str = "WEBHOOK_AUTH";
+
+/// What has to be there.
+pub(super) struct Wish {
+    pub(super) policies: Vec<policy::Wanted>,
+    pub(super) robot: Option<robot::Wanted>,
+    pub(super) logins: Vec<ConfiguredLogin>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// As whom the configuration logs in for a project.
+pub(super) struct ConfiguredLogin {
+    pub(super) project: Project,
+    pub(super) username: Option<String>,
+}
+
+/// The configuration, and the name that it has for the Harbor.
+struct Configured {
+    config: Config,
+    host: String,
+}
+
+impl Wish {
+    pub(super) async fn of(args: &SetUpArgs) -> anyhow::Result<Self> {
+        let configured = args.config.as_deref().map(|file| Configured::load(file, &args.harbor.0.authority()));
+        let configured = configured.transpose()?;
+        let projects: BTreeSet<&Project> = args.projects.iter().collect();
+        let named = named_header(args.auth_env.as_deref())?;
+        let (mut policies, mut logins, mut warnings) = (Vec::new(), Vec::new(), args.warnings());
+        for project in &projects {
+            let header = match (&named, &configured) {
+                (Some(named), _) => named.clone(),
+                (None, Some(configured)) => configured.header(project).await?,
+                (None, None) => bail!(
+                    "the webhook needs its secret, the value of its Authorization header: set the environment variable \
+                     {WEBHOOK_AUTH} to it, or take it from the configuration with --config FILE"
+                ),
+            };
+            let has_rules = configured.as_ref().is_none_or(|configured| configured.rules(project) > 0);
+            if !has_rules {
+                warnings.push(format!("no rule of the configuration is for images of {project}: nothing is converted"));
+            }
+            let delete = args.delete || configured.as_ref().is_some_and(|configured| configured.deletes(project));
+            policies.push(args.policy(project, header, delete)?);
+            if let Some(configured) = &configured {
+                logins.push(configured.login(project));
+            }
+        }
+        let robot = if args.no_robot { None } else { Some(args.robot(&projects, configured.as_ref())?) };
+        Ok(Self { policies, robot, logins, warnings })
+    }
+}
+
+impl SetUpArgs {
+    fn policy(&self, project: &Project, header: Secret, delete: bool) -> anyhow::Result<policy::Wanted> {
+        if header.is_empty() || HeaderValue::from_str(header.expose()).is_err() {
+            bail!("the webhook's secret for {project} is nothing that a header can hold");
+        }
+        let events =
+            if delete { BTreeSet::from([policy::PUSH, policy::DELETE]) } else { BTreeSet::from([policy::PUSH]) };
+        Ok(policy::Wanted {
+            project: project.clone(),
+            name: self.policy_name.clone(),
+            url: self.webhook_url.clone(),
+            header,
+            events,
+            skip_cert_verify: self.skip_cert_verify,
+        })
+    }
+
+    fn robot(&self, projects: &BTreeSet<&Project>, configured: Option<&Configured>) -> anyhow::Result<robot::Wanted> {
+        let mut access = Access::new();
+        for project in projects {
+            match configured {
+                Some(configured) => configured.add_access(project, &mut access),
+                None => add(&mut access, project, true, self.delete),
+            }
+        }
+        if self.robot_level == Level::Project && access.len() != 1 {
+            let names: Vec<&str> = access.keys().map(Project::as_str).collect();
+            return Err(WrongUsage(format!(
+                "a project's robot works in one project, and this takes {}: take --robot-level system, or run the \
+                 command once for each",
+                names.join(", ")
+            ))
+            .into());
+        }
+        Ok(robot::Wanted { name: self.robot.clone(), level: self.robot_level, days: self.robot_days, access })
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.webhook_url.is_plain() {
+            warnings.push("Harbor sends the webhook's secret to Accel in plain HTTP".to_owned());
+        }
+        if self.skip_cert_verify {
+            warnings
+                .push("Harbor does not check whom it sends the webhook's secret to (--skip-cert-verify)".to_owned());
+        }
+        warnings
+    }
+}
+
+impl Configured {
+    fn load(file: &Path, authority: &str) -> anyhow::Result<Self> {
+        let config = accel_runtime::config::load(Some(file))?;
+        let host = config.host_of(authority).map(str::to_owned).with_context(|| {
+            format!(
+                "{} has no registry {authority}: name the Harbor as `registries` or its `aliases` do, or add it there",
+                file.display()
+            )
+        })?;
+        Ok(Self { config, host })
+    }
+
+    fn rules(&self, project: &Project) -> usize {
+        self.config.rules_of_project(&self.host, project.as_str()).count()
+    }
+
+    fn deletes(&self, project: &Project) -> bool {
+        let mut rules = self.config.rules_of_project(&self.host, project.as_str());
+        rules.any(|rule| rule.convert.iter().any(|entry| entry.delete))
+    }
+
+    async fn header(&self, project: &Project) -> anyhow::Result<Secret> {
+        let reference = self.config.webhook_secret_for(&self.host, project.as_str());
+        let reference = reference.with_context(|| {
+            format!(
+                "the configuration has no `webhook_auth` for {}/{project}: add one, or set the environment variable \
+                 {WEBHOOK_AUTH} to the value",
+                self.host
+            )
+        })?;
+        let looked_up = Secrets::default().current(reference).await;
+        looked_up.with_context(|| {
+            format!(
+                "the webhook's secret for {project} cannot be looked up here; the environment variable {WEBHOOK_AUTH} \
+                 goes before the configuration"
+            )
+        })
+    }
+
+    fn login(&self, project: &Project) -> ConfiguredLogin {
+        let login = self.config.login_for(&self.host, &format!("{project}/image"));
+        ConfiguredLogin { project: project.clone(), username: login.map(|(username, _)| username.to_owned()) }
+    }
+
+    /// Sources are pulled; targets, wherever in this Harbor they go, are pushed and deleted.
+    fn add_access(&self, project: &Project, access: &mut Access) {
+        add(access, project, false, false);
+        let Ok(source) = Reference::new(&self.host, &format!("{project}/image"), Some("tag"), None) else { return };
+        for entry in self.config.rules_of_project(&self.host, project.as_str()).flat_map(|rule| &rule.convert) {
+            let target = entry.target.expand(&source, Some(Digest::of(b"")));
+            let Ok(target) = target else { continue };
+            let Ok(target_project) = target.project().parse::<Project>() else { continue };
+            if self.config.host_of(target.host()) == Some(&self.host) {
+                add(access, &target_project, true, entry.delete);
+            }
+        }
+    }
+}
+
+fn add(access: &mut Access, project: &Project, push: bool, delete: bool) {
+    let rights = access.entry(project.clone()).or_default();
+    rights.insert("pull");
+    rights.extend(push.then_some("push"));
+    rights.extend(delete.then_some("delete"));
+}
+
+/// The value that the environment has: of the variable that was named, or of the usual one.
+fn named_header(named: Option<&str>) -> anyhow::Result<Option<Secret>> {
+    let value = std::env::var(named.unwrap_or(WEBHOOK_AUTH)).ok().filter(|value| !value.is_empty());
+    match (value, named) {
+        (None, Some(variable)) => bail!("the environment variable {variable}, which --auth-env names, is not set"),
+        (value, _) => Ok(value.map(Secret::new)),
+    }
+}

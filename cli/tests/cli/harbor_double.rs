@@ -1,0 +1,307 @@
+//! A Harbor as far as `accelctl harbor` needs one: the calls of its API version 2.0, with Harbor's checks and answers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub(crate) const ADMIN: (&str, &str) = ("admin", "adm1n-s3cret");
+/// Administrator of its projects, and of nothing else.
+pub(crate) const MAINTAINER: (&str, &str) = ("maria", "mar1a-s3cret");
+/// What new robots get.
+pub(crate) const ROBOT_SECRET: &str = "R0bot-s3cret";
+
+pub(crate) struct Site {
+    pub(crate) version: String,
+    pub(crate) notification_enable: bool,
+    /// Name, id, and whether it is a proxy cache.
+    pub(crate) projects: Vec<(&'static str, i64, bool)>,
+    pub(crate) policies: Vec<Value>,
+    pub(crate) robots: Vec<Value>,
+    /// Calls that are answered 500: method and the end of the path.
+    pub(crate) broken: Option<(&'static str, &'static str)>,
+    next_id: i64,
+}
+
+struct Shared {
+    site: Mutex<Site>,
+    /// `GET /api/v2.0/systeminfo`
+    lines: Mutex<Vec<String>>,
+}
+
+/// It stops when it is dropped.
+pub(crate) struct HarborDouble {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl HarborDouble {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let site = Site {
+            version: "v2.14.1-5d1ff0fa".to_owned(),
+            notification_enable: true,
+            projects: vec![("library", 1, false), ("team", 2, false), ("hub", 3, true), ("123", 4, false)],
+            policies: Vec::new(),
+            robots: Vec::new(),
+            broken: None,
+            next_id: 10,
+        };
+        let shared = Arc::new(Shared { site: Mutex::new(site), lines: Mutex::default() });
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { addr, shared, task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Looks at the site, or changes it.
+    pub(crate) fn site<T>(&self, with: impl FnOnce(&mut Site) -> T) -> T {
+        with(&mut self.shared.site.lock().unwrap())
+    }
+
+    /// What was asked since the last call.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.lines.lock().unwrap())
+    }
+
+    /// What was written since the last call.
+    pub(crate) fn written(&self) -> Vec<String> {
+        self.asked().into_iter().filter(|line| !line.starts_with("GET ")).collect()
+    }
+}
+
+impl Drop for HarborDouble {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+type Answer = (StatusCode, Value);
+
+fn refuse(status: StatusCode, message: &str) -> Answer {
+    (status, json!({"errors": [{"code": status.canonical_reason(), "message": message}]}))
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    shared.lines.lock().unwrap().push(format!("{} {}", parts.method, parts.uri.path()));
+    let login = |(name, password)| format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+    let header = parts.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    let user = [ADMIN, MAINTAINER].into_iter().find(|user| header == Some(login(*user))).map(|(name, _)| name);
+    let mut site = shared.site.lock().unwrap();
+    if site.broken.is_some_and(|(method, end)| parts.method == method && parts.uri.path().ends_with(end)) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "<html>").into_response();
+    }
+    let named = parts.headers.get("x-is-resource-name").is_some_and(|value| value == "true");
+    assert!(named, "a project of digits alone would be taken for an id");
+    let (status, body) = site.call(parts.method.as_str(), &parts.uri, user, body);
+    if body.is_null() { status.into_response() } else { (status, axum::Json(body)).into_response() }
+}
+
+/// A parameter of the query.
+fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    let pairs: Vec<(String, String)> =
+        axum::extract::Query::try_from_uri(uri).map(|axum::extract::Query(pairs)| pairs).unwrap_or_default();
+    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+impl Site {
+    fn call(&mut self, method: &str, uri: &Uri, user: Option<&str>, body: Value) -> Answer {
+        let path: Vec<&str> = uri.path().trim_start_matches("/api/v2.0/").split('/').collect();
+        if path == ["systeminfo"] {
+            // Everybody may ask; the version is for those who are logged in.
+            let version = user.map(|_| self.version.clone());
+            return (
+                StatusCode::OK,
+                json!({"auth_mode": "db_auth", "harbor_version": version, "notification_enable": self.notification_enable}),
+            );
+        }
+        let Some(user) = user else { return refuse(StatusCode::UNAUTHORIZED, "unauthorized: unauthorized") };
+        match (method, path.as_slice()) {
+            ("GET", ["projects", name]) => self.project(user, name),
+            (_, ["projects", name, "webhook", "policies", rest @ ..]) => {
+                let Some((_, id, _)) = self.projects.iter().find(|(project, ..)| project == name).copied() else {
+                    return refuse(StatusCode::FORBIDDEN, "forbidden");
+                };
+                self.policy(method, id, rest.first(), uri, body)
+            }
+            (_, ["robots", rest @ ..]) => self.robot(method, user, rest.first(), uri, body),
+            _ => refuse(StatusCode::NOT_FOUND, "not found"),
+        }
+    }
+
+    fn project(&self, user: &str, name: &str) -> Answer {
+        match self.projects.iter().find(|(project, ..)| *project == name) {
+            Some((name, id, proxy)) => {
+                let registry = proxy.then_some(5);
+                (StatusCode::OK, json!({"project_id": id, "name": name, "registry_id": registry}))
+            }
+            None if user == ADMIN.0 => refuse(StatusCode::NOT_FOUND, "project not found"),
+            None => refuse(StatusCode::FORBIDDEN, "forbidden"),
+        }
+    }
+
+    fn policy(&mut self, method: &str, project: i64, id: Option<&&str>, uri: &Uri, mut body: Value) -> Answer {
+        let supported = ["PUSH_ARTIFACT", "PULL_ARTIFACT", "DELETE_ARTIFACT", "SCANNING_COMPLETED"];
+        let of_project = |policy: &&Value| policy["project_id"] == project;
+        if method != "GET" {
+            let events = body["event_types"].as_array().cloned().unwrap_or_default();
+            let targets = body["targets"].as_array().cloned().unwrap_or_default();
+            if targets.is_empty() || events.iter().any(|event| !supported.contains(&event.as_str().unwrap())) {
+                return refuse(StatusCode::BAD_REQUEST, "bad policy");
+            }
+        }
+        match (method, id) {
+            ("GET", None) => page(self.policies.iter().filter(of_project), uri),
+            ("POST", None) => {
+                if self.policies.iter().filter(of_project).any(|policy| policy["name"] == body["name"]) {
+                    return refuse(StatusCode::CONFLICT, "notification policy already exists");
+                }
+                self.next_id += 1;
+                body["id"] = self.next_id.into();
+                body["project_id"] = project.into();
+                body["creator"] = "admin".into();
+                // As it is shown: what is false is left out.
+                for target in body["targets"].as_array_mut().unwrap() {
+                    if target["skip_cert_verify"] == false {
+                        target.as_object_mut().unwrap().remove("skip_cert_verify");
+                    }
+                }
+                self.policies.push(body);
+                (StatusCode::CREATED, Value::Null)
+            }
+            ("PUT", Some(id)) => {
+                let found = self
+                    .policies
+                    .iter_mut()
+                    .find(|p| p["id"].as_i64() == id.parse().ok() && p["project_id"] == project);
+                let Some(found) = found else { return refuse(StatusCode::NOT_FOUND, "no policy") };
+                body["id"] = found["id"].clone();
+                body["project_id"] = project.into();
+                *found = body; // the whole row, its creator too
+                (StatusCode::OK, Value::Null)
+            }
+            _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "no"),
+        }
+    }
+
+    fn robot(&mut self, method: &str, user: &str, id: Option<&&str>, uri: &Uri, body: Value) -> Answer {
+        let query = parameter(uri, "q").unwrap_or_default();
+        let keys: Vec<(&str, &str)> = query.split(',').filter_map(|pair| pair.split_once('=')).collect();
+        let key = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let own = |id: &&str| self.robots.iter().position(|robot| robot["id"].as_i64() == id.parse().ok());
+        let at = id.and_then(own);
+        let level = match at {
+            Some(at) => self.robots[at]["level"].as_str().unwrap().to_owned(),
+            None if method == "GET" => key("Level").unwrap_or_else(|| "system".to_owned()),
+            None => body["level"].as_str().unwrap_or_default().to_owned(),
+        };
+        if level == "system" && user != ADMIN.0 {
+            return refuse(StatusCode::FORBIDDEN, user);
+        }
+        match (method, id, at) {
+            ("GET", None, _) => {
+                let project = key("ProjectID").unwrap_or_else(|| "0".to_owned());
+                let name = key("name");
+                let fits = |robot: &&Value| {
+                    let bare = robot["name"].as_str().unwrap().trim_start_matches("robot$");
+                    robot["project"].as_i64() == project.parse().ok() && name.as_deref().is_none_or(|name| name == bare)
+                };
+                page(self.robots.iter().filter(fits), uri)
+            }
+            ("GET", Some(_), Some(at)) => (StatusCode::OK, self.robots[at].clone()),
+            ("POST", None, _) => self.create_robot(&body),
+            ("PUT", Some(_), Some(at)) => self.update_robot(at, body),
+            ("PATCH", Some(_), Some(_)) => (StatusCode::OK, json!({"secret": format!("{ROBOT_SECRET}-2")})),
+            _ => refuse(StatusCode::NOT_FOUND, "no robot"),
+        }
+    }
+
+    fn check_robot(body: &Value) -> Result<(), Answer> {
+        let bad = |message: &str| Err(refuse(StatusCode::BAD_REQUEST, message));
+        let permissions = body["permissions"].as_array().cloned().unwrap_or_default();
+        if permissions.is_empty() || permissions.iter().any(|p| p["access"].as_array().is_none_or(Vec::is_empty)) {
+            return bad("bad request empty permission");
+        }
+        let accesses = permissions.iter().flat_map(|permission| permission["access"].as_array().unwrap());
+        for access in accesses {
+            let action = access["action"].as_str().unwrap_or_default();
+            if access["resource"] != "repository" || !["pull", "push", "delete", "list", "read"].contains(&action) {
+                return bad("bad request permission");
+            }
+        }
+        match body["duration"].as_i64() {
+            Some(-1 | 1..) => Ok(()),
+            _ => bad("bad request error duration input"),
+        }
+    }
+
+    fn create_robot(&mut self, body: &Value) -> Answer {
+        if let Err(answer) = Self::check_robot(body) {
+            return answer;
+        }
+        let permissions = body["permissions"].as_array().unwrap();
+        let namespace = permissions[0]["namespace"].as_str().unwrap();
+        let (name, project) = match body["level"].as_str() {
+            Some("project") if permissions.len() == 1 => {
+                let id = self.projects.iter().find(|(name, ..)| *name == namespace).unwrap().1;
+                (format!("robot${namespace}+{}", body["name"].as_str().unwrap()), id)
+            }
+            Some("system") => (format!("robot${}", body["name"].as_str().unwrap()), 0),
+            _ => return refuse(StatusCode::BAD_REQUEST, "bad request permission"),
+        };
+        self.next_id += 1;
+        let days = body["duration"].as_i64().unwrap();
+        let expires = if days < 0 { -1 } else { 4_000_000_000 + days };
+        let mut robot = body.clone();
+        robot["id"] = self.next_id.into();
+        robot["name"] = name.clone().into();
+        robot["editable"] = true.into();
+        robot["expires_at"] = expires.into();
+        robot["project"] = project.into();
+        self.robots.push(robot);
+        (
+            StatusCode::CREATED,
+            json!({"id": self.next_id, "name": name, "secret": ROBOT_SECRET, "expires_at": expires,
+                   "creation_time": "2026-01-01T00:00:00.000Z"}),
+        )
+    }
+
+    fn update_robot(&mut self, at: usize, body: Value) -> Answer {
+        if let Err(answer) = Self::check_robot(&body) {
+            return answer;
+        }
+        let robot = &mut self.robots[at];
+        if robot["name"] != body["name"] || robot["level"] != body["level"] {
+            return refuse(StatusCode::BAD_REQUEST, "cannot update the level or name of robot");
+        }
+        if robot["duration"] != body["duration"] {
+            robot["expires_at"] = (4_000_000_000 + body["duration"].as_i64().unwrap()).into();
+        }
+        for key in ["description", "disable", "duration", "permissions"] {
+            robot[key] = body[key].clone();
+        }
+        (StatusCode::OK, Value::Null)
+    }
+}
+
+fn page<'v>(rows: impl Iterator<Item = &'v Value>, uri: &Uri) -> Answer {
+    let number = |name: &str| parameter(uri, name).and_then(|text| text.parse::<usize>().ok());
+    let (page, size) = (number("page").unwrap_or(1), number("page_size").unwrap_or(10).min(100));
+    (StatusCode::OK, rows.skip((page - 1) * size).take(size).cloned().collect())
+}
