@@ -11,6 +11,7 @@ mod bursts;
 mod demo;
 mod faults;
 mod kills;
+mod secrets;
 mod starting;
 mod stopping;
 mod tls;
