@@ -5,7 +5,7 @@
 
 mod receive;
 
-mod payload;
+pub mod payload;
 
 mod rules;
 

@@ -23,7 +23,7 @@ pub(crate) const MAX_RESOURCES: usize = 100;
 
 /// What is wrong with a payload. Always the sender's fault: 400.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PayloadError {
+pub enum PayloadError {
     /// No content type, or one that no registry uses for events.
     #[error(
         "invalid webhook payload: the content type has to be application/json, application/cloudevents+json or \
@@ -51,11 +51,14 @@ pub(crate) enum PayloadError {
 }
 
 /// Finds the configured name of a host by any name that events use for it.
-pub(crate) type Hosts<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub type Hosts<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads the events in `body`, whatever its format. Events of no interest (pulls, scans) are left out, so the list
 /// may be empty. Hosts that `hosts` knows come out under their configured names, others as they are.
-pub(crate) fn parse(headers: &HeaderMap, body: &[u8], hosts: Hosts<'_>) -> Result<Vec<Event>, PayloadError> {
+///
+/// # Errors
+/// See [`PayloadError`].
+pub fn parse(headers: &HeaderMap, body: &[u8], hosts: Hosts<'_>) -> Result<Vec<Event>, PayloadError> {
     let events = match media_type(headers).as_deref() {
         Some("application/json") => harbor::parse(body, hosts)?.into_iter().collect(),
         Some("application/cloudevents+json") => cloudevents::parse(body, hosts)?.into_iter().collect(),

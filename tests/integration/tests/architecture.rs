@@ -29,6 +29,7 @@ const ORDER: [&str; 18] = [
     "accel-integration-tests",
     "accel-cloud-tests",
     "accel-bench",
+    "accel-fuzz-targets",
 ];
 const FUNCTIONS: [&str; 3] = ["accel-webhook", "accel-converter", "accel-query"];
 
