@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::shown::shown;
+
 const PREFIX: &str = "sha256:";
 
 /// The SHA-256 of some bytes. Spec: OCI image, "Digests".
@@ -79,10 +81,10 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let malformed = || DigestError::Malformed(text.chars().take(100).collect());
+        let malformed = || DigestError::Malformed(shown(text, 100));
         let (algorithm, hex) = text.split_once(':').ok_or_else(malformed)?;
         if algorithm != "sha256" {
-            return Err(DigestError::Algorithm(algorithm.chars().take(32).collect()));
+            return Err(DigestError::Algorithm(shown(algorithm, 32)));
         }
         let hex = hex.as_bytes();
         if hex.len() != 64 {
@@ -172,5 +174,9 @@ mod tests {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
         assert_eq!("sha512:00".parse::<Digest>(), Err(DigestError::Algorithm("sha512".into())));
+        for text in ["sha256:\0", "a\u{1b}[2J:00", "\n"] {
+            let error = text.parse::<Digest>().unwrap_err().to_string();
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
     }
 }

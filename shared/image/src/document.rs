@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::shown::shown;
 use crate::{Descriptor, Digest, Index, Manifest, media_type};
 
 /// No registry accepts larger manifests, and no honest image has one.
@@ -69,7 +70,7 @@ impl Document {
                 Ok(Self::Index(index))
             }
             media_type::DOCKER_SCHEMA1 | media_type::DOCKER_SCHEMA1_SIGNED => Err(DocumentError::Schema1),
-            _ => Err(DocumentError::MediaType(kind.chars().take(200).collect())),
+            _ => Err(DocumentError::MediaType(shown(&kind, 200))),
         }
     }
 
@@ -105,7 +106,7 @@ fn media_type_of(value: &Value, content_type: Option<&str>) -> Result<String, Do
     }
     let known = |t: &str| t.contains("manifest") || t.contains("index");
     if !body.is_empty() && known(header) && body != header {
-        return Err(DocumentError::Disagree { body: body.to_owned(), header: header.to_owned() });
+        return Err(DocumentError::Disagree { body: shown(body, 200), header: shown(header, 200) });
     }
     Ok(match (body, header) {
         ("", header) if known(header) => header.to_owned(),
@@ -162,6 +163,16 @@ mod tests {
         assert_eq!(read.other["x-new"]["a"][0], 1);
         let again = Document::parse(&read.to_bytes(), Some(media_type::OCI_MANIFEST)).unwrap();
         assert_eq!(again, Document::Manifest(read));
+    }
+
+    #[test]
+    fn a_refusal_repeats_little_and_nothing_odd() {
+        let odd = format!("application/x.manifest\\u001b[2J{}", "x".repeat(5000));
+        let text = manifest(&format!(r#","mediaType":"{odd}""#));
+        for header in [None, Some(media_type::OCI_MANIFEST)] {
+            let error = Document::parse(text.as_bytes(), header).unwrap_err().to_string();
+            assert!(error.len() < 500 && !error.contains(char::is_control), "{error}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Nothing here does input or output. Documents keep every field they do not understand, and their raw
 //! bytes where a digest depends on them.
 
+mod shown;
+
 mod digest;
 mod reference;
 

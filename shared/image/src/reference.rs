@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Digest;
+use crate::shown::shown;
 
 pub use grammar::is_tag;
 
@@ -34,8 +35,7 @@ pub struct ReferenceError {
 impl ReferenceError {
     fn new(text: &str, reason: impl fmt::Display) -> Self {
         // The grammar repeats what it does not like.
-        let shown = |text: &str| text.chars().take(300).collect::<String>().escape_debug().to_string();
-        Self { text: shown(text), reason: shown(&reason.to_string()) }
+        Self { text: shown(text, 300), reason: shown(&reason.to_string(), 300) }
     }
 }
 

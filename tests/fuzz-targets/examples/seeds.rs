@@ -13,7 +13,8 @@ fn main() -> std::io::Result<()> {
         for (number, seed) in (target.seeds)().iter().enumerate() {
             std::fs::write(directory.join(format!("seed-{number}")), seed)?;
         }
-        let words: String = target.words.iter().map(|word| format!("\"{}\"\n", escaped(word))).collect();
+        // libFuzzer refuses an empty dictionary.
+        let words: String = target.words.iter().chain([&"\0"]).map(|word| format!("\"{}\"\n", escaped(word))).collect();
         std::fs::write(root.join(format!("{}.dict", target.name)), words)?;
     }
     Ok(())

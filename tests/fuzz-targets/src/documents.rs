@@ -160,7 +160,10 @@ fn read_manifest(bytes: &[u8]) {
             let again = Document::parse(&index.to_bytes(), Some(&index.media_type));
             assert_eq!(again.ok(), Some(Document::Index(index)));
         }
-        Err(error) => drop(error.to_string()),
+        Err(error) => {
+            let told = error.to_string();
+            assert!(!told.contains(char::is_control) && told.chars().count() < 2000, "{told}");
+        }
     }
     if let Ok(config) = ImageConfig::parse(bytes) {
         drop(config.platform());
