@@ -5,7 +5,7 @@
 //!
 //! The clients come ready made, with their endpoint, credentials and retries (the SDK's standard mode: a few attempts
 //! with back-off for throttling, time-outs and 5xx). On top of that, what another writer gets in the way of is tried
-//! [`ROUNDS`] times with jitter; then it is [`StoreError::Unavailable`], as is everything else that AWS refuses.
+//! 30 times with jitter; then it is [`StoreError::Unavailable`], as is everything else that AWS refuses.
 
 mod keys;
 

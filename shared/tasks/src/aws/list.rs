@@ -17,7 +17,7 @@ use crate::{ListQuery, Page, StoreError};
 
 /// A page looks at so many tasks at most. Where a filter covers less than a page of them, it ends early and the next
 /// one goes on.
-const LOOKED_AT: usize = 4000;
+const LOOKED_AT: usize = 2000;
 /// Tasks that are read at once.
 const AT_ONCE: usize = 400;
 /// Above every place.

@@ -1,14 +1,14 @@
 //! What the suite does not ask of every store: counters, messages that are none of ours, and a table that somebody has
 //! put a hand to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use accel_domain::task::{NewTask, RetryPolicy, Start, TaskKind};
 use accel_domain::{Format, Output, Task, TaskId, Timestamp};
 use accel_image::Digest;
 use accel_tasks::{Admission, ListQuery, Message, StoreError, TaskQueue, TaskStore};
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use futures::future::try_join_all;
 
 use crate::stage::{Stage, fresh};
@@ -50,7 +50,7 @@ pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
 }
 
 impl Stage {
-    async fn item(&self, partition: &str, sort: &str) -> Option<std::collections::HashMap<String, AttributeValue>> {
+    async fn item(&self, partition: &str, sort: &str) -> Option<HashMap<String, AttributeValue>> {
         let key = |text: &str| AttributeValue::S(text.to_owned());
         let request = self.dynamodb.get_item().table_name(&self.name).key("pk", key(partition)).key("sk", key(sort));
         request.consistent_read(true).send().await.unwrap().item
@@ -205,6 +205,47 @@ async fn the_index_of_the_sweeper_holds_only_live_tasks() {
     assert_eq!(scan.count, 2);
     let listed = stage.table.list(&ListQuery::default(), now).await.unwrap();
     assert_eq!(listed.tasks.len(), 6);
+}
+
+/// Copies of the item of `task` under other ids, as many as there are `ids`.
+async fn copies(stage: &Stage, task: &Task, ids: impl Iterator<Item = TaskId>) {
+    let own = task.id.to_string();
+    let template = stage.item(&format!("task#{own}"), "task").await.unwrap();
+    let copy = |id: TaskId| {
+        let renamed = |(name, value): (&String, &AttributeValue)| {
+            let value = value.as_s().map(|text| AttributeValue::S(text.replace(&own, &id.to_string())));
+            value.ok().map(|value| (name.clone(), value))
+        };
+        let mut item: HashMap<String, AttributeValue> = template.iter().filter_map(renamed).collect();
+        item.insert("revision".to_owned(), AttributeValue::N("0".to_owned()));
+        WriteRequest::builder().put_request(PutRequest::builder().set_item(Some(item)).build().unwrap()).build()
+    };
+    let copies: Vec<WriteRequest> = ids.map(copy).collect();
+    for some in copies.chunks(25) {
+        let request = stage.dynamodb.batch_write_item().request_items(&stage.name, some.to_vec());
+        let left = request.send().await.unwrap().unprocessed_items.unwrap_or_default();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs an emulator at AWS_ENDPOINT_URL"]
+async fn a_filter_that_covers_little_ends_a_page_early_and_the_next_one_goes_on() {
+    let stage = fresh().await;
+    let (oldest, now) = (other(1), Timestamp::now());
+    assert_eq!(stage.table.admit(&oldest).await.unwrap(), Admission::Created);
+    let name = "h.example/p/other:1";
+    let (written, source) = (name.to_owned(), name.parse().unwrap());
+    let newer = Task { created: later(oldest.created, HOUR), written, source, ..push(2) };
+    assert_eq!(stage.table.admit(&newer).await.unwrap(), Admission::Created);
+    let id = |n: u32| format!("00000000-0000-4000-8001-{n:011x}2").parse().unwrap();
+    copies(&stage, &newer, (0..2100).map(id)).await;
+    let query = ListQuery { source: Some("p/app".to_owned()), ..ListQuery::default() };
+    let first = stage.table.list(&query, now).await.unwrap();
+    assert!(first.tasks.is_empty() && first.next.is_some(), "{first:?}");
+    let second = stage.table.list(&ListQuery { cursor: first.next, ..query }, now).await.unwrap();
+    assert_eq!(second.tasks.iter().map(|task| &task.id).collect::<Vec<_>>(), [&oldest.id]);
+    assert_eq!(second.next, None);
 }
 
 #[tokio::test]
