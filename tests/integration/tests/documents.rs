@@ -14,9 +14,9 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Every Markdown file at the root and below `docs`.
+/// Every Markdown file at the root and below `docs`, `infra` and `localstack`.
 fn documents() -> Vec<PathBuf> {
-    let (mut found, mut open) = (Vec::new(), vec![root().join("docs")]);
+    let (mut found, mut open) = (Vec::new(), ["docs", "infra", "localstack"].map(|area| root().join(area)).to_vec());
     let markdown = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
     let list = |directory: &Path| fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     found.extend(list(&root()).filter(markdown));
@@ -101,7 +101,7 @@ fn every_link_leads_somewhere() {
 fn every_file_that_is_named_is_there() {
     let names = |text: &str| -> Vec<String> {
         let quoted = text.split('`').skip(1).step_by(2).map(str::to_owned);
-        let areas = ["shared/", "functions/", "cli/", "tests/"];
+        let areas = ["shared/", "functions/", "cli/", "tests/", "infra/", "localstack/"];
         quoted.filter(|name| areas.iter().any(|area| name.starts_with(area)) && !name.contains(['*', ' '])).collect()
     };
     let mut seen = 0;
