@@ -8,8 +8,11 @@ mod request;
 mod rule;
 mod seen;
 mod server;
+mod turns;
+mod whole;
 
 pub use request::Request;
 pub use rule::{Fault, Rule};
 pub use seen::Seen;
 pub use server::FaultyRegistry;
+pub use turns::Held;

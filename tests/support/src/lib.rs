@@ -15,7 +15,7 @@ pub mod text;
 
 pub mod tree;
 
-pub use faults::{Fault, FaultyRegistry, Request, Rule, Seen};
+pub use faults::{Fault, FaultyRegistry, Held, Request, Rule, Seen};
 pub use image::{ImageBuilder, IndexBuilder, PushedImage};
 pub use tar::{Entry, Format, nasty_tar, sparse_tar, tar};
 pub use text::text;

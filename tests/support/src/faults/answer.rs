@@ -9,12 +9,18 @@ use bytes::{Bytes, BytesMut};
 use serde_json::json;
 
 /// An error envelope.
-pub(super) fn refusal(status: u16, code: &str, retry_after: Option<&str>) -> Response {
-    let envelope = Json(json!({"errors": [{"code": code, "message": "as the test asked for", "detail": null}]}));
+pub(super) fn refusal(status: u16, code: &str, words: &str, retry_after: Option<&str>) -> Response {
+    let envelope = Json(json!({"errors": [{"code": code, "message": words, "detail": null}]}));
     let mut response = (status_of(status), envelope).into_response();
     if let Some(retry_after) = retry_after {
         set(&mut response, "retry-after", Some(retry_after));
     }
+    response
+}
+
+pub(super) fn given(status: u16, headers: &[(String, String)], body: Bytes) -> Response {
+    let mut response = (status_of(status), body).into_response();
+    headers.iter().for_each(|(name, value)| set(&mut response, name, Some(value)));
     response
 }
 
@@ -30,8 +36,10 @@ pub(super) fn redirect(status: u16, to: &str, path: &str) -> Response {
 
 /// How much of an upload was kept.
 pub(super) fn kept(status: u16, progress: &Response) -> Response {
-    let mut response =
-        if status < 400 { status_of(status).into_response() } else { refusal(status, "BLOB_UPLOAD_INVALID", None) };
+    let mut response = match status {
+        ..400 => status_of(status).into_response(),
+        _ => refusal(status, "BLOB_UPLOAD_INVALID", "as the test asked for", None),
+    };
     for name in [header::RANGE, header::LOCATION] {
         if let Some(value) = progress.headers().get(&name) {
             response.headers_mut().insert(name, value.clone());

@@ -15,6 +15,8 @@ use super::line::{Cut, Line};
 use super::request::Request;
 use super::rule::{Fault, Rule};
 use super::seen::{Log, lock};
+use super::turns::Turns;
+use super::whole;
 
 /// What the layer and the test share.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(super) struct Stage {
     pub(super) rules: Mutex<Vec<Rule>>,
     pub(super) log: Log,
     pub(super) gate: Arc<Gate>,
+    pub(super) turns: Turns,
 }
 
 impl Stage {
@@ -46,7 +49,12 @@ pub(super) async fn play(
     let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let fault = stage.pick(request, &path);
     let entry = stage.log.open(request, &path, &parts, fault.clone());
-    let body = bodies::counted(body, Arc::clone(&entry), Way::Received);
+    let mut body = bodies::counted(body, Arc::clone(&entry), Way::Received);
+    if request == Request::ManifestPut {
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+        entry.lacks(whole::lacks(stage.registry.content(), &parts.uri, &bytes));
+        body = bytes.into();
+    }
     let scene = Scene { stage: &stage, line, path, http: HttpRequest::from_parts(parts, body), next };
     let response = match fault {
         Some(fault) => scene.play(fault).await,
@@ -77,13 +85,18 @@ impl Scene<'_> {
 
     async fn play(self, fault: Fault) -> Response {
         match fault {
-            Fault::Status { status, code, retry_after } => {
-                self.instead(answer::refusal(status, &code, retry_after.as_deref())).await
+            Fault::Status { status, code, retry_after, words } => {
+                self.instead(answer::refusal(status, &code, &words, retry_after.as_deref())).await
             }
+            Fault::Answers { status, headers, body } => self.instead(answer::given(status, &headers, body)).await,
             Fault::Html => self.instead(answer::html()).await,
             Fault::Redirect { status, to } => {
                 let redirect = answer::redirect(status, &to, &self.path);
                 self.instead(redirect).await
+            }
+            Fault::Held => {
+                self.stage.turns.wait(Request::of(self.http.method(), self.http.uri()), &self.path).await;
+                self.work().await
             }
             Fault::NoHead => self.instead(StatusCode::METHOD_NOT_ALLOWED.into_response()).await,
             Fault::Reset | Fault::AnswerLost | Fault::Hang | Fault::ResetInUpload { .. } => {

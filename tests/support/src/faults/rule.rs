@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use accel_image::Digest;
+use bytes::Bytes;
 
 use super::request::Request;
 
@@ -17,6 +18,17 @@ pub enum Fault {
         code: String,
         /// The Retry-After header, as it is to be written.
         retry_after: Option<String>,
+        /// The message in the envelope.
+        words: String,
+    },
+    /// This answer, whatever was asked.
+    Answers {
+        /// The HTTP status.
+        status: u16,
+        /// The headers.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: Bytes,
     },
     /// An HTML page with status 200, as captive portals and login pages send it.
     Html,
@@ -33,6 +45,8 @@ pub enum Fault {
     AnswerLost,
     /// Nothing is answered until [`release`](super::FaultyRegistry::release).
     Hang,
+    /// The request waits for its turn, which [`held`](super::FaultyRegistry::held) gives it; then the work is done.
+    Held,
     /// The work is done; the connection is reset after so many bytes of the answer's body.
     ResetInBody {
         /// Bytes of the body that are sent.
@@ -128,15 +142,28 @@ impl Fault {
     /// An error envelope with a status and a code.
     #[must_use]
     pub fn refusal(status: u16, code: &str) -> Self {
-        Self::Status { status, code: code.to_owned(), retry_after: None }
+        Self::says(status, code, "as the test asked for")
+    }
+
+    /// An error envelope with a status, a code and a message.
+    #[must_use]
+    pub fn says(status: u16, code: &str, words: &str) -> Self {
+        Self::Status { status, code: code.to_owned(), retry_after: None, words: words.to_owned() }
+    }
+
+    /// An answer with headers and a body.
+    #[must_use]
+    pub fn answers(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::Answers { status, headers, body: body.into() }
     }
 
     /// An error envelope that says when to come back.
     #[must_use]
     pub fn retry_after(status: u16, retry_after: &str) -> Self {
         match Self::status(status) {
-            Self::Status { status, code, .. } => {
-                Self::Status { status, code, retry_after: Some(retry_after.to_owned()) }
+            Self::Status { status, code, words, .. } => {
+                Self::Status { status, code, retry_after: Some(retry_after.to_owned()), words }
             }
             other => other,
         }

@@ -30,6 +30,8 @@ pub struct Seen {
     pub fault: Option<Fault>,
     /// The status that was answered, if anything was.
     pub status: Option<u16>,
+    /// Of a manifest that is put: the parts that the repository lacked when it came.
+    pub lacked: Vec<String>,
     /// Bytes of its body that arrived so far.
     pub received_bytes: u64,
     /// Bytes of the answer's body that were sent so far.
@@ -61,6 +63,7 @@ impl Log {
             content_range: text(header::CONTENT_RANGE),
             fault,
             status: None,
+            lacked: Vec::new(),
             received_bytes: 0,
             sent_bytes: 0,
         };
@@ -81,6 +84,10 @@ impl Log {
 impl Line {
     pub(super) fn answered(&self, status: u16) {
         lock(&self.seen).status = Some(status);
+    }
+
+    pub(super) fn lacks(&self, parts: Vec<String>) {
+        lock(&self.seen).lacked = parts;
     }
 
     fn snapshot(&self) -> Seen {

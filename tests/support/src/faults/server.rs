@@ -14,6 +14,8 @@ use super::play::{Stage, play};
 use super::request::Request;
 use super::rule::Rule;
 use super::seen::{Log, Seen, lock};
+use super::turns::{Held, Turns};
+use super::whole;
 
 /// A registry on an ephemeral port of loopback. It works, and fails where a [`Rule`] says so.
 /// It stops when it is dropped, and releases what is stalled.
@@ -41,8 +43,8 @@ impl FaultyRegistry {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
         let addr = listener.local_addr().expect("a bound socket has an address");
         let router = registry.router();
-        let stage =
-            Arc::new(Stage { registry, rules: Mutex::default(), log: Log::default(), gate: Arc::new(Gate::new()) });
+        let (rules, log, gate, turns) = (Mutex::default(), Log::default(), Arc::new(Gate::new()), Turns::new());
+        let stage = Arc::new(Stage { registry, rules, log, gate, turns });
         let router = router.layer(from_fn_with_state(Arc::clone(&stage), play));
         let service = router.into_make_service_with_connect_info::<Line>();
         let task = tokio::spawn(async move { drop(axum::serve(Lines(listener), service).await) });
@@ -91,6 +93,21 @@ impl FaultyRegistry {
     /// Waits until `count` answers have hung or stalled since the start.
     pub async fn stalled(&self, count: usize) {
         self.stage.gate.reached(count).await;
+    }
+
+    /// The next request that is held, once there is one.
+    ///
+    /// # Panics
+    /// Never: the registry itself holds the other end.
+    pub async fn held(&self) -> Held {
+        self.stage.turns.next().await
+    }
+
+    /// The parts that `key`, a tag or a digest, names and the repository lacks; none if nothing stands under it.
+    #[must_use]
+    pub fn lacking(&self, repository: &str, key: &str) -> Vec<String> {
+        let stored = self.content().manifest(repository, key);
+        stored.map(|stored| whole::parts_lacking(self.content(), repository, &stored.bytes)).unwrap_or_default()
     }
 
     /// All requests so far, in order.
