@@ -26,6 +26,11 @@ const REFETCH: SignedDuration = SignedDuration::from_secs(10);
 /// Larger files are no secrets.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
+/// Whether `then` is less than `time` ago. What lies in the future, after the clock was set back, is not.
+fn is_within(time: SignedDuration, then: Timestamp, now: Timestamp) -> bool {
+    (SignedDuration::ZERO..time).contains(&now.duration_since(then))
+}
+
 /// Why a secret has no value.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -85,6 +90,7 @@ struct Kept {
     current: Secret,
     /// When the current value was last seen.
     seen: Timestamp,
+    /// The value before, and when it was replaced.
     previous: Option<(Secret, Timestamp)>,
 }
 
@@ -164,10 +170,10 @@ impl Secrets {
         let kept = lock(&self.kept).get(reference).cloned();
         let now = self.clock.now();
         let kept = match kept {
-            Some(kept) if now.duration_since(kept.seen) < FRESH => kept,
+            Some(kept) if is_within(FRESH, kept.seen, now) => kept,
             Some(kept) => match self.fetch(reference).await {
                 Ok(found) => found,
-                Err(error) if now.duration_since(kept.seen) < GRACE => {
+                Err(error) if is_within(GRACE, kept.seen, now) => {
                     tracing::warn!(%error, "a secret cannot be read anew; its last value is used for now");
                     kept
                 }
@@ -175,7 +181,7 @@ impl Secrets {
             },
             None => self.fetch(reference).await?,
         };
-        let previous = kept.previous.filter(|(_, until)| now < *until).map(|(secret, _)| secret);
+        let previous = kept.previous.filter(|(_, replaced)| is_within(GRACE, *replaced, now)).map(|(secret, _)| secret);
         Ok(Values { current: kept.current, previous })
     }
 
@@ -186,7 +192,7 @@ impl Secrets {
     /// See [`SecretError`].
     pub async fn refetch(&self, reference: &SecretRef) -> Result<bool, SecretError> {
         let now = self.clock.now();
-        if lock(&self.asked).get(reference).is_some_and(|last| now.duration_since(*last) < REFETCH) {
+        if lock(&self.asked).get(reference).is_some_and(|last| is_within(REFETCH, *last, now)) {
             return Ok(false);
         }
         let before = lock(&self.kept).get(reference).map(|kept| kept.current.clone());
@@ -203,7 +209,7 @@ impl Secrets {
         let now = self.clock.now();
         let mut all = lock(&self.kept);
         let previous = match all.remove(reference) {
-            Some(old) if old.current.expose() != current.expose() => Some((old.current, now + GRACE)),
+            Some(old) if old.current.expose() != current.expose() => Some((old.current, now)),
             Some(old) => old.previous,
             None => None,
         };
@@ -403,6 +409,26 @@ mod tests {
         assert_eq!((values.current.expose(), values.previous.unwrap().expose()), ("two", "one"));
         time.pass(900);
         assert!(secrets.values(&from_file).await.unwrap().previous.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_clock_set_back_holds_no_rotation_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (time, from_file) = (HandClock::new(), reference(&format!("${{file:{}}}", path.display())));
+        let secrets = secrets(&time);
+        std::fs::write(&path, "one").unwrap();
+        secrets.current(&from_file).await.unwrap();
+        assert!(!secrets.refetch(&from_file).await.unwrap());
+        std::fs::write(&path, "two").unwrap();
+        time.pass(-24 * 3600);
+        assert!(secrets.refetch(&from_file).await.unwrap(), "the last look lies in the future");
+        std::fs::write(&path, "three").unwrap();
+        time.pass(-24 * 3600);
+        let values = secrets.values(&from_file).await.unwrap();
+        assert_eq!(values.current.expose(), "three", "what was seen in the future is not fresh");
+        time.pass(-24 * 3600);
+        assert!(secrets.values(&from_file).await.unwrap().previous.is_none(), "a value is not accepted for a day");
     }
 
     #[tokio::test]
