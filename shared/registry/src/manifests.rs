@@ -92,18 +92,28 @@ impl Repository {
         let mut request = self.manifest_request(Method::PUT, key, &[201, 200, 202]).with(CONTENT_TYPE, media_type);
         request.body = Some(bytes);
         let mut backoff = self.host.backoff();
-        let mut answer_lost = false;
+        let (by_tag, mut in_doubt) = (key.parse::<Digest>().is_err(), false);
+        let found = PutReceipt { digest, subject_acknowledged: false };
         loop {
             let error = match self.host.send(&request).await {
-                Ok(answer) => return receipt(&answer, digest),
+                Ok(answer) if says_kept(&answer) => return receipt(&answer, digest),
+                Ok(answer) => {
+                    answer.protocol("the answer does not say that the manifest was kept: is this a registry?")
+                }
                 Err(error) => error,
             };
+            in_doubt |= matches!(
+                error,
+                RegistryError::Network { .. } | RegistryError::TimedOut { .. } | RegistryError::Protocol { .. }
+            );
             // The manifest may have arrived though its answer did not; an immutable tag then refuses the second PUT.
-            answer_lost |= matches!(error, RegistryError::Network { .. } | RegistryError::TimedOut { .. });
-            if answer_lost && self.has_manifest(key, digest).await {
-                return Ok(PutReceipt { digest, subject_acknowledged: false });
+            // By digest it is put again: only an answer tells whether the registry keeps the subject.
+            if in_doubt && by_tag && self.has_manifest(key, digest).await {
+                return Ok(found);
             }
-            backoff.wait(error).await?;
+            if let Err(error) = backoff.wait(error).await {
+                return if in_doubt && self.has_manifest(key, digest).await { Ok(found) } else { Err(error) };
+            }
         }
     }
 
@@ -131,6 +141,11 @@ fn described(answer: &Answer) -> Option<Descriptor> {
     let digest = answer.named_header(CONTENT_DIGEST)?.parse().ok()?;
     let media_type = answer.header(CONTENT_TYPE)?.split(';').next()?.trim();
     Some(Descriptor::new(media_type, digest, answer.length()?))
+}
+
+/// Whether it is a registry's answer to a manifest that it has kept: a page of a proxy has status 200, too.
+fn says_kept(answer: &Answer) -> bool {
+    answer.status() == 201 || answer.named_header(CONTENT_DIGEST).is_some()
 }
 
 fn receipt(answer: &Answer, digest: Digest) -> Result<PutReceipt, RegistryError> {

@@ -40,7 +40,7 @@ impl Repository {
     /// # Errors
     /// See [`RegistryError`].
     pub async fn put_small_blob(&self, descriptor: &Descriptor, bytes: Bytes) -> Result<(), RegistryError> {
-        if self.has_blob(descriptor.digest).await?.is_some() {
+        if self.has_blob(descriptor.digest).await? == Some(descriptor.size) {
             return Ok(());
         }
         for _ in 1..SMALL_BLOB_SESSIONS {
