@@ -1,11 +1,12 @@
 //! Push: the converted blob, from the driver's thread into a chunked upload.
 
 use std::io::{self, Write};
+use std::pin::pin;
 use std::time::Duration;
 
 use accel_driver::Output;
 use accel_image::Digest;
-use accel_registry::{End, RegistryError, Upload};
+use accel_registry::{End, Upload};
 use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -110,7 +111,7 @@ impl Uploading {
             match piece {
                 Piece::Body(body, permit) => {
                     let bytes = body.len() as u64;
-                    if let Err(error) = stop.unless(send(end, &mut upload, body.clone())).await {
+                    if let Err(error) = send(end, &mut upload, body.clone(), stop).await {
                         cancel(upload).await;
                         return Err(error);
                     }
@@ -127,12 +128,26 @@ impl Uploading {
 }
 
 /// Sends a body; the first one opens the upload.
-async fn send(end: &End, upload: &mut Option<Upload>, body: Bytes) -> Result<(), RegistryError> {
-    let open = match upload {
-        Some(open) => open,
-        None => upload.insert(end.start_upload().await?),
+async fn send(end: &End, upload: &mut Option<Upload>, body: Bytes, stop: &StopSignal) -> Result<(), ConvertError> {
+    let upload = match upload {
+        Some(upload) => upload,
+        None => upload.insert(open(end, stop).await?),
     };
-    open.write(body).await
+    stop.unless(upload.write(body)).await
+}
+
+/// Opens an upload. One that the registry is opening when the stop comes is waited for and cancelled: without its answer
+/// nobody knows where it is.
+async fn open(end: &End, stop: &StopSignal) -> Result<Upload, ConvertError> {
+    if let Some(reason) = stop.reason() {
+        return Err(ConvertError::Stopped(reason));
+    }
+    let mut opening = pin!(end.start_upload());
+    let opened = stop.unless(opening.as_mut()).await;
+    if let Err(ConvertError::Stopped(_)) = opened {
+        cancel(tokio::time::timeout(CANCEL_TIME, opening).await.ok().and_then(Result::ok)).await;
+    }
+    opened
 }
 
 /// How long a registry may take to forget an upload.

@@ -1,7 +1,7 @@
 //! The tag: what may be replaced, and the move itself. The caller holds the lease of the target.
 
 use accel_domain::{Marker, marker};
-use accel_image::Digest;
+use accel_image::{Digest, DocumentError};
 use accel_registry::{LayoutError, RegistryError};
 
 use crate::error::ConvertError;
@@ -34,6 +34,8 @@ pub(crate) async fn already_there(job: &Job, source_digest: Digest) -> Result<Op
         Err(RegistryError::ManifestNotFound(_) | RegistryError::Layout(LayoutError::ManifestNotFound { .. })) => {
             return Ok(None);
         }
+        // A page, or nothing that any registry keeps: that tells nothing of the tag.
+        Err(error @ RegistryError::Document { source: DocumentError::Json(_), .. }) => return Err(error.into()),
         Err(RegistryError::Document { .. } | RegistryError::Layout(LayoutError::Document { .. })) => {
             return if job.output.adopt { Ok(None) } else { Err(not_ours(job)) };
         }
