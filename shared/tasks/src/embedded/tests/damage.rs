@@ -71,22 +71,67 @@ impl Original {
     }
 }
 
-#[tokio::test]
-async fn a_flipped_bit_is_reported_or_does_not_matter() {
+/// Flips a bit of each byte of the header, and of so many places all over the pages in use; how many of how many were
+/// reported. Of those, each `nth` is salvaged.
+async fn flipped(places: usize, nth: usize) -> (usize, usize) {
     let original = original().await;
     assert!(!is_reported(&original.copy(), &original.bytes, &original.tasks, "whole").await);
     let used = original.used();
-    // The header byte by byte, then places all over the pages in use.
-    let header = 0..320;
-    let elsewhere = (0..240).map(|n| used[n * used.len() / 240]);
-    let mut reported = 0;
-    for (n, at) in header.chain(elsewhere).enumerate() {
+    let places = places.min(used.len());
+    let elsewhere = (0..places).map(|n| used[n * used.len() / places]);
+    let (mut reported, mut all) = (0, 0);
+    for at in (0..320).chain(elsewhere) {
         let mut bytes = original.bytes.clone();
-        bytes[at] ^= 1 << (n % 8);
-        let what = format!("bit {} of byte {at}", n % 8);
-        reported += u32::from(is_reported(&original.copy(), &bytes, &original.tasks, &what).await);
+        bytes[at] ^= 1 << (all % 8);
+        let what = format!("bit {} of byte {at}", all % 8);
+        all += 1;
+        if is_reported(&original.copy(), &bytes, &original.tasks, &what).await {
+            reported += 1;
+            if reported % nth == 0 {
+                assert_salvaged(&original, &bytes, &what).await;
+            }
+        }
     }
-    assert!(reported > 100, "only {reported} of the flipped bits were noticed");
+    (reported, all)
+}
+
+/// Of what was reported, the way out leaves a store that holds right tasks only.
+async fn assert_salvaged(original: &Original, bytes: &[u8], what: &str) {
+    let path = original.copy();
+    fs::write(&path, bytes).unwrap();
+    let salvaged = Embedded::salvage(&path).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(fs::read(&salvaged.set_aside).unwrap(), bytes, "{what}");
+    fs::remove_file(&salvaged.set_aside).unwrap();
+    let store = Embedded::open(&path).unwrap();
+    let kept = store.list(&ListQuery::default(), noon()).await.unwrap().tasks;
+    assert!(kept.len() + 1 >= original.tasks.len(), "{what}: only {} are left", kept.len());
+    assert!(kept.iter().all(|task| original.tasks.contains(task)), "{what}");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_reported_or_does_not_matter() {
+    let (reported, all) = flipped(240, 10).await;
+    assert!(reported > 100, "only {reported} of {all} flipped bits were noticed");
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: just reliability"]
+async fn a_bit_flipped_anywhere_is_reported_or_does_not_matter() {
+    let (reported, all) = flipped(4000, 1).await;
+    println!("reliability: {all} bits flipped, {reported} reported, no wrong value read");
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: just reliability"]
+async fn a_file_cut_off_anywhere_is_reported() {
+    let original = original().await;
+    let whole = original.bytes.len();
+    let cuts = 3000.min(whole);
+    for cut in (0..cuts).map(|n| n * whole / cuts) {
+        let what = format!("cut to {cut} bytes");
+        assert!(is_reported(&original.copy(), &original.bytes[..cut], &original.tasks, &what).await, "{what}");
+    }
+    println!("reliability: {cuts} cuts, all reported");
 }
 
 #[tokio::test]
