@@ -11,6 +11,7 @@ mod harbor_double;
 mod inspect;
 mod layouts;
 mod logins;
+mod memory;
 mod output;
 mod proxies;
 mod server;

@@ -10,9 +10,7 @@ use futures::StreamExt as _;
 use crate::service::{Service, Signal, send, until};
 use crate::site::{REPOSITORY, Site, image};
 
-const IMAGES: usize = 8;
 const LAYERS: usize = 6;
-const KILLS: usize = 10;
 
 /// A layer takes about an eighth of a second.
 fn slow() -> Rule {
@@ -47,18 +45,18 @@ async fn listed(service: &Service) -> BTreeSet<String> {
     ids
 }
 
-#[tokio::test]
-async fn ten_kills_lose_nothing() {
+/// Kills the service so often while it converts so many images.
+async fn kills_lose_nothing(kills: usize, images: usize) {
     let mut random = fastrand::Rng::with_seed(7);
     let site = Site::new().await;
-    let tags: Vec<String> = (0..IMAGES).map(|image| format!("v{image}")).collect();
+    let tags: Vec<String> = (0..images).map(|image| format!("v{image}")).collect();
     for tag in &tags {
         site.image(tag, LAYERS);
     }
     site.registry.rule(slow());
     let mut accepted = BTreeSet::new();
     let mut service = site.serve().await;
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         for tag in tags.iter().skip(accepted.len()).take(2) {
             accepted.insert(service.push(&site, tag).await);
         }
@@ -81,6 +79,18 @@ async fn ten_kills_lose_nothing() {
         site.assert_verified(tag).await;
     }
     service.stop().await;
+}
+
+#[tokio::test]
+async fn ten_kills_lose_nothing() {
+    kills_lose_nothing(10, 8).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: just reliability"]
+async fn a_hundred_kills_lose_nothing() {
+    kills_lose_nothing(100, 80).await;
+    println!("reliability: 100 kills over 80 images of {LAYERS} layers survived");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod site;
 mod access;
 mod bursts;
 mod demo;
+mod disk;
 mod faults;
 mod kills;
 mod secrets;

@@ -30,6 +30,8 @@ pub(crate) struct Service {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) tasks: Vec<String>,
+    /// Where the list's next page is.
+    pub(crate) next: Option<String>,
     pub(crate) body: String,
 }
 
@@ -70,6 +72,25 @@ impl Service {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         send(self.request(Method::GET, path)).await.unwrap()
+    }
+
+    /// All pages of a list, one after the other.
+    pub(crate) async fn pages(&self, path: &str) -> Vec<Vec<Value>> {
+        let (mut pages, mut next) = (Vec::new(), Some(path.to_owned()));
+        while let Some(link) = next {
+            let here = reqwest::Url::parse(&self.url).unwrap().join(path).unwrap();
+            let answer = send(self.client.get(here.join(&link).unwrap())).await.unwrap();
+            next = answer.next.clone();
+            pages.push(answer.rows());
+        }
+        pages
+    }
+
+    /// How much memory it has, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Sends an event.
@@ -180,7 +201,9 @@ pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
     let response = request.timeout(PATIENCE).send().await?;
     let ids = response.headers().get("x-accel-task-id").map(|ids| ids.to_str().unwrap().to_owned());
     let tasks = ids.iter().flat_map(|ids| ids.split(',')).map(str::to_owned).collect();
-    Ok(Answer { status: response.status().as_u16(), tasks, body: response.text().await? })
+    let link = response.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+    let next = link.and_then(|link| Some(link.strip_prefix('<')?.split_once('>')?.0.to_owned()));
+    Ok(Answer { status: response.status().as_u16(), tasks, next, body: response.text().await? })
 }
 
 async fn serving(lines: &mut Lines<BufReader<ChildStderr>>, told: &watch::Sender<Vec<Value>>) -> String {

@@ -79,8 +79,12 @@ impl Site {
     /// `accelctl` with nothing in its environment but this site.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_accelctl"));
+        self.at_home(command.args(args));
         command
-            .args(args)
+    }
+
+    fn at_home(&self, command: &mut Command) {
+        command
             .current_dir(self.dir.path())
             .env_clear()
             .env("HOME", self.path("home"))
@@ -89,6 +93,14 @@ impl Site {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+    }
+
+    /// The same on a disk on which no file may grow beyond so many bytes.
+    pub(crate) fn command_within(&self, bytes: u64, args: &[&str]) -> Command {
+        let limited = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", limited, "sh", &(bytes / 512).to_string(), env!("CARGO_BIN_EXE_accelctl")]).args(args);
+        self.at_home(&mut command);
         command
     }
 
