@@ -7,16 +7,25 @@ mod stage;
 
 mod picture;
 
+mod scenes;
+
+mod classes;
 mod deletions;
 mod events;
 mod failures;
 mod fan_out;
 mod faults;
 mod goldens;
+mod hostile_headers;
+mod hostile_layers;
+mod hostile_registries;
 mod images;
 mod indexes;
 mod interruptions;
 mod layers;
+mod matrix;
 mod order;
+mod phases;
 mod races;
+mod schedules;
 mod targets;

@@ -51,12 +51,17 @@ pub(crate) fn image() -> ImageBuilder {
 impl Stage {
     /// Asserts that two images of a repository hold the same files, and that the second is a whole eStargz image.
     pub(crate) fn assert_same_files(&self, repository: &str, source: &str, target: &str) {
-        let files = |key: &str| Tree::of_image(self.content(), repository, key).unwrap().without(&OWN_FILES);
+        self.assert_same_content((repository, source), (repository, target));
+        let manifest = self.manifest(repository, target);
+        assert!(manifest.layers.iter().all(|layer| layer.annotations.contains_key(TOC_DIGEST)));
+    }
+
+    /// Asserts that two images, each a repository and a key, hold the same files, and that the second is whole.
+    pub(crate) fn assert_same_content(&self, source: (&str, &str), target: (&str, &str)) {
+        let files = |(repository, key)| Tree::of_image(self.content(), repository, key).unwrap().without(&OWN_FILES);
         let different = tree::diff(&files(source), &files(target));
         assert!(different.is_empty(), "{different:#?}");
-        let manifest = self.manifest(repository, target);
-        assert_whole(self.content(), repository, &manifest);
-        assert!(manifest.layers.iter().all(|layer| layer.annotations.contains_key(TOC_DIGEST)));
+        assert_whole(self.content(), target.0, &self.manifest(target.0, target.1));
     }
 }
 

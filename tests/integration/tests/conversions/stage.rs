@@ -7,7 +7,7 @@ use std::time::Duration;
 use accel_converter::{Converter, Verdict};
 use accel_domain::config::{self, Config};
 use accel_domain::marker::source_name;
-use accel_domain::task::{NewTask, State, Task, TaskId, TaskKind, Work};
+use accel_domain::task::{NewTask, RetryPolicy, State, Task, TaskId, TaskKind, Work};
 use accel_domain::{Format, Output, Timestamp};
 use accel_image::{Digest, Document, Index, Manifest, Reference};
 use accel_pipeline::{Engine, Job, Stop};
@@ -34,6 +34,8 @@ pub(crate) struct Stage {
     clock: Clock,
     threads: usize,
     fan_out: Option<u32>,
+    timeouts: Timeouts,
+    limits: &'static str,
     logins: Vec<(String, Login)>,
     also: Vec<String>,
     directory: tempfile::TempDir,
@@ -47,10 +49,12 @@ impl Stage {
 
     /// `registry` and an empty store.
     pub(crate) fn on(registry: FaultyRegistry) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         let clock = Clock::manual(Timestamp::now());
         let store = Arc::new(Embedded::open_with(file(&directory), clock.clone()).unwrap());
-        Self { registry, store, clock, threads: 2, fan_out: None, logins: Vec::new(), also: Vec::new(), directory }
+        let (threads, timeouts, limits) = (2, Timeouts::default(), "{}");
+        let (logins, also) = (Vec::new(), Vec::new());
+        Self { registry, store, clock, threads, fan_out: None, timeouts, limits, logins, also, directory }
     }
 
     pub(crate) fn with_threads(self, threads: usize) -> Self {
@@ -60,6 +64,16 @@ impl Stage {
     /// Images with more layers than this to convert fan out.
     pub(crate) fn with_fan_out(self, layers: u32) -> Self {
         Self { fan_out: Some(layers), ..self }
+    }
+
+    /// Nobody waits longer than this for an answer, or for the next part of one.
+    pub(crate) fn with_patience(self, longest: Duration) -> Self {
+        Self { timeouts: Timeouts { connect: longest, answer: longest, idle: longest }, ..self }
+    }
+
+    /// What the configuration allows of layers.
+    pub(crate) fn with_limits(self, limits: &'static str) -> Self {
+        Self { limits, ..self }
     }
 
     /// The name and the password for the registry.
@@ -85,7 +99,8 @@ impl Stage {
 
     /// The configuration: the registries, and a rule that makes eStargz of every tag.
     pub(crate) fn config(&self) -> Arc<Config> {
-        let hosts = self.also.iter().chain([&self.registry.host()]).map(host_entry).collect::<String>();
+        let entry = |host: &String| format!("  \"{host}\": {{ plain_http: true, limits: {} }}\n", self.limits);
+        let hosts = self.also.iter().chain([&self.registry.host()]).map(entry).collect::<String>();
         let rules = "rules:\n  - convert: [{ format: estargz, target: \"{repository}:{tag}-esgz\" }]\n";
         let tasks =
             self.fan_out.map(|layers| format!("tasks: {{ fan_out: {{ layers: {layers} }} }}\n")).unwrap_or_default();
@@ -94,8 +109,9 @@ impl Stage {
 
     /// A process that converts: its leases are its own.
     pub(crate) fn converter(&self) -> Converter<Embedded, Embedded> {
-        let hosts = self.also.iter().chain([&self.registry.host()]).map(HostSettings::plain_http).collect();
-        self.converter_for(hosts)
+        let timeouts = self.timeouts;
+        let settings = |host| HostSettings { timeouts, ..HostSettings::plain_http(host) };
+        self.converter_for(self.also.iter().chain([&self.registry.host()]).map(settings).collect())
     }
 
     /// A process that speaks TLS to `hosts`, and is not patient.
@@ -242,6 +258,8 @@ impl Stage {
                 return task;
             }
             self.pass_time().await;
+            let policy = RetryPolicy::default();
+            accel_tasks::sweep(&*self.store, &*self.store, &policy, 100, Timestamp::now()).await.unwrap();
         }
         panic!("the task does not end: {:?}", self.get(id).await);
     }
@@ -330,12 +348,14 @@ fn end_waits(work: &mut Work, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn file(directory: &tempfile::TempDir) -> PathBuf {
-    directory.path().join("accel.redb")
+/// In memory, where there is such a place: what a store does to a disk is tested elsewhere, and to wait for one would be
+/// most of the time here.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-fn host_entry(host: impl AsRef<str>) -> String {
-    format!("  \"{}\": {{ plain_http: true }}\n", host.as_ref())
+fn file(directory: &tempfile::TempDir) -> PathBuf {
+    directory.path().join("accel.redb")
 }
 
 /// The tasks that a listener has heard of.

@@ -1,0 +1,216 @@
+//! Things that happen to a conversion from outside, at each of its requests in turn: whatever is then being done, nothing
+//! is lost, nothing is left, and no tag is ever wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use accel_domain::Timestamp;
+use accel_domain::task::{RetryPolicy, State, TaskId};
+use accel_pipeline::{Stop, StopReason};
+use accel_tasks::{TaskQueue, TaskStore};
+use accel_test_support::{Fault, ImageBuilder, Request, Rule};
+use tokio::task::JoinHandle;
+
+use crate::picture::{made_of, small};
+use crate::scenes::{Images, Recording, SOURCE, Scene, play};
+use crate::stage::{APP, Stage};
+
+/// Conversations at a time: some wait for as long as a stop may take.
+const AT_ONCE: usize = 64;
+const VISIBILITY: Duration = Duration::from_secs(60);
+
+/// A conversion that is held at one of its requests.
+struct Interrupted {
+    recording: Arc<Recording>,
+    stage: Stage,
+    id: TaskId,
+    stop: Arc<Stop>,
+    running: JoinHandle<()>,
+    /// Where.
+    what: String,
+    /// Whether it is held after the target tag has moved.
+    tagged: bool,
+    held: accel_test_support::Held,
+}
+
+impl Interrupted {
+    /// `None` if it comes to its end without that request.
+    async fn at(recording: Arc<Recording>, images: &Images, (request, nth): (Request, usize)) -> Option<Self> {
+        let stage = recording.scene.stage(images, vec![Rule::on(request, Fault::Held).nth(nth)]).await;
+        let id = stage.admit(&recording.scene.task(&stage)).await;
+        let stop = Arc::new(Stop::new());
+        let mut running = start(&stage, &stop).await;
+        let held = tokio::select! {
+            held = stage.registry.held() => held,
+            _ = &mut running => return None,
+        };
+        let tagged = stage.content().manifest(APP, "1-esgz").is_some();
+        let what = format!("{request:?} {nth}");
+        Some(Self { recording, stage, id, stop, running, what, tagged, held })
+    }
+
+    /// Whether it may be moving the tag already: then it is too late to cancel it.
+    fn is_moving(&self) -> bool {
+        self.held.path.ends_with("/manifests/1-esgz") || self.held.path.ends_with("/manifests/1")
+    }
+
+    /// Lets the conversion go on to its end.
+    async fn go_on(self) -> (Arc<Recording>, Stage, TaskId, String) {
+        self.held.go();
+        self.running.await.unwrap();
+        (self.recording, self.stage, self.id, self.what)
+    }
+}
+
+/// Receives the next message and settles it on a task of its own.
+async fn start(stage: &Stage, stop: &Arc<Stop>) -> JoinHandle<()> {
+    let received = stage.store.receive(Duration::ZERO, VISIBILITY).await.unwrap().unwrap();
+    let (converter, store, stop) = (stage.converter(), Arc::clone(&stage.store), Arc::clone(stop));
+    tokio::spawn(async move {
+        converter.settle(&received.message, &stop).await;
+        store.acknowledge(&received.receipt).await.unwrap();
+    })
+}
+
+/// Plays `then` at every request of the conversation.
+async fn at_every_request<F: Future<Output = ()> + Send + 'static>(then: fn(Interrupted) -> F) {
+    let images = Arc::new(Images::new(false));
+    let recording = Arc::new(Scene::Index.recorded(&images).await);
+    let cases = recording.positions().into_iter().map(|position| {
+        let (recording, images) = (Arc::clone(&recording), Arc::clone(&images));
+        async move {
+            match Interrupted::at(recording, &images, position).await {
+                Some(interrupted) => then(interrupted).await,
+                None => return false,
+            }
+            true
+        }
+    });
+    let played = play(AT_ONCE, cases).await;
+    let reached = played.iter().filter(|played| **played).count();
+    assert!(reached > 30 && reached * 10 >= played.len() * 9, "only {reached} of {} requests", played.len());
+}
+
+/// What a person does who wants a task to end.
+async fn cancel(stage: &Stage, id: &TaskId) {
+    let (policy, now) = (RetryPolicy::default(), Timestamp::now());
+    stage.store.update(id, now, |task| Ok(task.cancel(&policy, now)?)).await.unwrap();
+}
+
+/// The task ends as it should, unless its tag had moved before.
+async fn assert_cancelled(stage: &Stage, id: &TaskId, tagged: bool, what: &str) {
+    let task = stage.finish(id).await;
+    let expected = if tagged { [State::Completed, State::Cancelled] } else { [State::Cancelled; 2] };
+    assert!(expected.contains(&task.state), "{what}: {:?} {}", task.state, task.reason);
+    assert!(tagged || stage.content().manifest(APP, "1-esgz").is_none(), "{what}: the tag moved");
+    stage.assert_no_tag_was_incomplete(what);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_may_be_cancelled_at_any_request() {
+    at_every_request(|interrupted| async move {
+        let tagged = interrupted.tagged || interrupted.is_moving();
+        cancel(&interrupted.stage, &interrupted.id).await;
+        let (_, stage, id, what) = interrupted.go_on().await;
+        assert_cancelled(&stage, &id, tagged, &what).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_conversion_hears_of_its_cancellation_though_the_registry_hangs() {
+    at_every_request(|interrupted| async move {
+        cancel(&interrupted.stage, &interrupted.id).await;
+        // What the next beat of its heart tells it.
+        interrupted.stop.stop(StopReason::Cancelled);
+        let tagged = interrupted.tagged || interrupted.is_moving();
+        let Interrupted { stage, id, running, what, held, .. } = interrupted;
+        ends_or_goes_on(running, held).await;
+        assert_cancelled(&stage, &id, tagged, &what).await;
+    })
+    .await;
+}
+
+/// The move of the tag is not broken off: it is three small requests, each with its own time-out.
+async fn ends_or_goes_on(mut running: JoinHandle<()>, held: accel_test_support::Held) {
+    let longest = Duration::from_secs(20);
+    match tokio::time::timeout(longest, &mut running).await {
+        Ok(ended) => ended.unwrap(),
+        Err(_) => {
+            held.go();
+            running.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_at_any_request_hands_the_task_back() {
+    at_every_request(|interrupted| async move {
+        interrupted.stop.stop(StopReason::Shutdown);
+        let (recording, stage, id, what) = interrupted.go_on().await;
+        let handed_back = stage.get(&id).await;
+        assert!(handed_back.work.lease.is_none(), "{what}: {handed_back:?}");
+        let task = stage.finish(&id).await;
+        assert!(matches!(task.state, State::Completed | State::AlreadyAccelerated), "{what}: {}", task.reason);
+        assert_eq!(task.work.attempts, 0, "{what}");
+        // But for the configuration's, which is small: an upload that was just being opened is waited for and cancelled.
+        assert!(stage.content().uploads_open() <= 1, "{what}");
+        recording.assert_reached(&stage, &what);
+        recording.assert_same_tags(&stage, &what);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_at_any_request_leaves_the_task_to_another() {
+    at_every_request(|interrupted| async move {
+        let Interrupted { recording, stage, id, running, what, held, .. } = interrupted;
+        running.abort();
+        drop(running.await);
+        held.go();
+        accel_converter::release_leases(&*stage.store, Timestamp::now()).await.unwrap();
+        let task = stage.finish(&id).await;
+        assert!(matches!(task.state, State::Completed | State::AlreadyAccelerated), "{what}: {}", task.reason);
+        assert!(task.work.attempts <= 1, "{what}: {}", task.work.attempts);
+        recording.assert_reached(&stage, &what);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_lives_on_after_its_lease_has_run_out_changes_nothing() {
+    at_every_request(|interrupted| async move {
+        let Interrupted { recording, stage, id, running, what, held, .. } = interrupted;
+        stage.pass_time().await;
+        // Another worker takes the task, and comes as far as the tag's lease lets it.
+        stage.settle_all(&stage.converter()).await;
+        let before = stage.get(&id).await;
+        held.go();
+        running.await.unwrap();
+        let after = stage.get(&id).await;
+        assert!(before.state.is_live() || before == after, "{what}: {before:?} {after:?}");
+        let task = stage.finish(&id).await;
+        assert!(matches!(task.state, State::Completed | State::AlreadyAccelerated), "{what}: {}", task.reason);
+        recording.assert_reached(&stage, &what);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c27_a_tag_that_moves_at_any_request_is_followed() {
+    at_every_request(|interrupted| async move {
+        let newer = ImageBuilder::new().layer(&small(1)).layer(&small(77));
+        let newest = newer.push(interrupted.stage.content(), APP, Some("1")).manifest.digest;
+        let (recording, stage, id, what) = interrupted.go_on().await;
+        let next = stage.admit(&recording.scene.task(&stage)).await;
+        let first = stage.finish(&id).await;
+        assert!(matches!(first.state, State::Superseded | State::Completed), "{what}: {:?}", first.state);
+        let ended = stage.finish(&next).await;
+        assert!(matches!(ended.state, State::Completed | State::AlreadyAccelerated), "{what}: {}", ended.reason);
+        let manifest = stage.manifest(APP, "1-esgz");
+        assert_eq!(made_of(&manifest.annotations), newest, "{what}");
+        assert_eq!(stage.digest(SOURCE), Some(newest), "{what}");
+        stage.assert_no_tag_was_incomplete(&what);
+    })
+    .await;
+}
