@@ -16,6 +16,10 @@ quick:
 test:
     tests/run
 
+# The long tables of docs/RELIABILITY.md: every fault at every request, every order, kills, bursts, damage
+reliability:
+    tests/reliability/run
+
 # Only the judges that did not come from us
 interop:
     tests/setup
