@@ -69,6 +69,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_number_is_written_as_it_was_read() {
+        for number in ["2.2200007039476563e+26", "1.1", "5e-324", "9007199254740993", "18446744073709551615"] {
+            let text = format!(r#"{{"os":"linux","architecture":"arm64","x":{number}}}"#);
+            let once = ImageConfig::parse(text.as_bytes()).unwrap().to_bytes();
+            assert!(String::from_utf8_lossy(&once).contains(number), "{number}: {}", String::from_utf8_lossy(&once));
+            assert_eq!(ImageConfig::parse(&once).unwrap().to_bytes(), once);
+        }
+    }
+
+    #[test]
     fn changes_nothing_but_the_diff_ids() {
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
         let text = format!(
