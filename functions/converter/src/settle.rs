@@ -126,6 +126,8 @@ impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
         let at = now();
         let (generation, policy) = (task.generation, &self.policy);
         let progress = counts.seen().1;
+        // By the task as this run found it: the renewals of its lease have noted what it has finished since.
+        let stalled = outcome.as_ref().err().and_then(|error| stalled(task, error, counts));
         let recorded = self.store.update(&task.id, at, |task| {
             Ok(match &outcome {
                 Ok(Ended::Done(done)) => {
@@ -141,7 +143,6 @@ impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
                     task.fan_out(owner, generation, units.clone(), policy, at)?
                 }
                 Err(error) => {
-                    let stalled = stalled(task, error, counts);
                     task.progress = progress;
                     step_after(task, error, stalled.as_deref(), owner, policy, at)?
                 }

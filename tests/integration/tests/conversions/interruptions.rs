@@ -6,7 +6,8 @@ use accel_domain::Timestamp;
 use accel_domain::task::{RetryPolicy, Start, State};
 use accel_pipeline::{Stop, StopReason};
 use accel_tasks::{TaskQueue, TaskStore};
-use accel_test_support::{Fault, Request, Rule};
+use accel_test_support::tar::file;
+use accel_test_support::{Fault, ImageBuilder, Request, Rule, tar};
 use tokio::task::JoinHandle;
 
 use crate::picture::image;
@@ -18,14 +19,7 @@ async fn hanging(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
     let upper = pushed.layers[1].digest;
     stage.registry.rule(Rule::on(Request::BlobGet, Fault::Stalled { after: 100 }).path(upper).once());
     stage.admit(&stage.task()).await;
-    let received = stage.store.receive(std::time::Duration::ZERO, std::time::Duration::from_secs(60)).await;
-    let received = received.unwrap().unwrap();
-    let (converter, store, stop) = (stage.converter(), Arc::clone(&stage.store), Arc::new(Stop::new()));
-    let told = Arc::clone(&stop);
-    let running = tokio::spawn(async move {
-        converter.settle(&received.message, &told).await;
-        store.acknowledge(&received.receipt).await.unwrap();
-    });
+    let (stop, running) = working(stage).await;
     stage.registry.stalled(1).await;
     // The lower layer is finished once its upload is closed and its record is written.
     let lower = accel_tasks::LayerKey {
@@ -39,6 +33,19 @@ async fn hanging(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
     while accel_tasks::LayerCache::find_layer(&*stage.store, &lower, Timestamp::now()).await.unwrap().is_none() {
         tokio::task::yield_now().await;
     }
+    (stop, running)
+}
+
+/// A worker that has taken the next message.
+async fn working(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
+    let received = stage.store.receive(std::time::Duration::ZERO, std::time::Duration::from_secs(60)).await;
+    let received = received.unwrap().unwrap();
+    let (converter, store, stop) = (stage.converter(), Arc::clone(&stage.store), Arc::new(Stop::new()));
+    let told = Arc::clone(&stop);
+    let running = tokio::spawn(async move {
+        converter.settle(&received.message, &told).await;
+        store.acknowledge(&received.receipt).await.unwrap();
+    });
     (stop, running)
 }
 
@@ -104,6 +111,35 @@ async fn a_shutdown_hands_the_task_back_without_an_attempt() {
     let task = stage.finish(&id).await;
     assert_eq!((task.state, task.work.attempts), (State::Completed, 0));
     assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (1, 1));
+}
+
+#[tokio::test]
+async fn deadlines_that_leave_finished_layers_behind_fail_nothing() {
+    let stage = Stage::new().await;
+    let layers = ["a", "b", "c", "d"].map(|name| tar(&[file(name, name)]));
+    let image = layers.iter().fold(ImageBuilder::new(), |image, layer| image.layer(layer));
+    let pushed = image.push(stage.content(), APP, Some("1"));
+    let task = stage.task();
+    stage.admit(&task).await;
+    for run in 1..=2 {
+        stage.registry.clear_rules();
+        for layer in &pushed.layers[run..] {
+            stage.registry.rule(Rule::on(Request::BlobGet, Fault::Stalled { after: 10 }).path(layer.digest));
+        }
+        let (stop, running) = working(&stage).await;
+        // The renewal of the lease has noted the layer before the time is over.
+        while stage.get(&task.id).await.layers_finished as usize != run {
+            tokio::task::yield_now().await;
+        }
+        stop.stop(StopReason::Deadline);
+        running.await.unwrap();
+        let waiting = stage.get(&task.id).await;
+        assert_eq!((waiting.state, waiting.work.attempts), (State::Queued, 0), "run {run}: {}", waiting.reason);
+    }
+    stage.registry.clear_rules();
+    let task = stage.finish(&task.id).await;
+    assert_eq!((task.state, task.work.attempts), (State::Completed, 0));
+    assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (2, 2));
 }
 
 #[tokio::test]
