@@ -129,7 +129,7 @@ async fn deadlines_that_leave_finished_layers_behind_fail_nothing() {
         let (stop, running) = working(&stage).await;
         // The renewal of the lease has noted the layer before the time is over.
         while stage.get(&task.id).await.layers_finished as usize != run {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         stop.stop(StopReason::Deadline);
         running.await.unwrap();
