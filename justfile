@@ -25,6 +25,11 @@ interop:
     tests/setup
     tests/interop/run
 
+# Accel on an emulated AWS, tested
+cloud *passes:
+    tests/setup
+    tests/cloud/run {{passes}}
+
 # Accel and the service that it replaces, side by side, on this machine: docs/PERFORMANCE.md
 bench *options:
     tests/setup

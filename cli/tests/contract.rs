@@ -4,7 +4,7 @@
 
 use std::process::Stdio;
 
-use accel_cloud_tests::{Key, Target, cases};
+use accel_cloud_tests::{Key, Nowhere, Target, cases};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -47,5 +47,5 @@ async fn every_case_of_the_http_api_holds() {
     let reference = |key| format!("${{env:{}}}", variable(key));
     let configuration = Target::configuration(&registry, reference, server, "");
     let (_child, url) = serve(directory.path(), &configuration).await;
-    cases::run(Target::new(url, registry)).await;
+    cases::run(Target::new(url, registry, Nowhere::Accel)).await;
 }

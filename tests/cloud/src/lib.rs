@@ -18,4 +18,4 @@ pub mod cases;
 pub use ask::{Answer, Ask, client};
 pub use events::{Pushed, cloudevent, harbor, notification};
 pub use images::image;
-pub use target::{Key, Target};
+pub use target::{Key, Nowhere, Target};

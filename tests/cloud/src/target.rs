@@ -63,6 +63,15 @@ impl Key {
     }
 }
 
+/// Who answers for paths that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nowhere {
+    /// Accel.
+    Accel,
+    /// API Gateway, in our words if it is told them, as `infra/template.yaml` does: the emulators do not listen.
+    Gateway,
+}
+
 /// A front door.
 #[derive(Debug)]
 pub struct Target {
@@ -70,6 +79,8 @@ pub struct Target {
     pub base: String,
     /// The registry of the configuration.
     pub registry: FaultyRegistry,
+    /// Who answers for paths that are not there.
+    pub nowhere: Nowhere,
     client: Client,
 }
 
@@ -82,8 +93,8 @@ impl Target {
 
     /// The front door at `base`, whose configuration is that of [`Target::configuration`] for `registry`.
     #[must_use]
-    pub fn new(base: impl Into<String>, registry: FaultyRegistry) -> Self {
-        Self { base: base.into(), registry, client: client() }
+    pub fn new(base: impl Into<String>, registry: FaultyRegistry, nowhere: Nowhere) -> Self {
+        Self { base: base.into(), registry, nowhere, client: client() }
     }
 
     /// The configuration that the cases want. `reference` says how a secret is referred to; `server` and `more` are
