@@ -10,7 +10,7 @@ use crate::challenge::{self, Challenge};
 use crate::error::{Action, NetworkError, RegistryError};
 use crate::refusal::Refused;
 use crate::retry;
-use crate::shown::Shown;
+use crate::sent_authorization::SentAuthorization;
 
 /// How much of an error's body is read.
 const MAX_ERROR_BYTES: u64 = 64 << 10;
@@ -19,14 +19,14 @@ const MAX_ERROR_BYTES: u64 = 64 << 10;
 pub(crate) struct Answer {
     response: Response,
     pub(crate) action: Action,
-    shown: Shown,
+    sent: SentAuthorization,
     idle: Duration,
 }
 
 impl Answer {
-    /// The answer to a request that was sent with `shown`.
-    pub(crate) const fn new(response: Response, action: Action, shown: Shown, idle: Duration) -> Self {
-        Self { response, action, shown, idle }
+    /// The answer to a request that was sent with `sent`.
+    pub(crate) const fn new(response: Response, action: Action, sent: SentAuthorization, idle: Duration) -> Self {
+        Self { response, action, sent, idle }
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -104,7 +104,7 @@ impl Answer {
         }
         let retry_after = self.header(RETRY_AFTER).and_then(|text| retry::parse_retry_after(text, SystemTime::now()));
         let status = self.status();
-        Refused::new(self.action, status, &body, retry_after, &self.shown).into_error()
+        Refused::new(self.action, status, &body, retry_after, &self.sent).into_error()
     }
 
     /// An error for an answer that breaks the protocol.

@@ -8,7 +8,7 @@ mod settings;
 
 mod error;
 mod refusal;
-mod shown;
+mod sent_authorization;
 
 mod policy;
 mod resolver;

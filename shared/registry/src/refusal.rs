@@ -6,7 +6,7 @@ use std::time::Duration;
 use accel_domain::{ErrorClass, Retry};
 use oci_client::errors::{OciEnvelope, OciErrorCode};
 
-use crate::shown::Shown;
+use crate::sent_authorization::SentAuthorization;
 use crate::{Action, Object, RegistryError};
 
 /// How much of a registry's own words is repeated.
@@ -169,8 +169,14 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Reads an answer that says no to a request that was sent with `shown`. `body` is the beginning of its body.
-    pub(crate) fn new(action: Action, status: u16, body: &[u8], retry_after: Option<Duration>, shown: &Shown) -> Self {
+    /// Reads an answer that says no to a request that was sent with `sent`. `body` is the beginning of its body.
+    pub(crate) fn new(
+        action: Action,
+        status: u16,
+        body: &[u8],
+        retry_after: Option<Duration>,
+        sent: &SentAuthorization,
+    ) -> Self {
         if let ("POST", Object::Token) = (action.method, &action.object) {
             // The words may repeat the identity token.
             let refusal = Refusal::of_exchange(status, body);
@@ -182,7 +188,9 @@ impl Refused {
             ("GET" | "HEAD", Refusal::Immutable) => Refusal::ScanPending,
             (_, refusal) => refusal,
         };
-        Self { action, status, refusal, code, words: bounded(&shown.hidden_in(words)), retry_after }
+        // What is no code of any registry is no help either.
+        let code = code.filter(|code| !sent.is_in(&code_name(code)));
+        Self { action, status, refusal, code, words: bounded(&sent.hidden_in(words)), retry_after }
     }
 
     /// The error, by what was not there.
@@ -312,10 +320,28 @@ mod tests {
         for (status, body, refusal, hint) in rows {
             let (host, repository) = ("h.example".to_owned(), "p/r".to_owned());
             let action = Action { method: "POST", host, repository, object: Object::Token };
-            let refused = Refused::new(action, status, body.as_bytes(), None, &Shown::default());
+            let refused = Refused::new(action, status, body.as_bytes(), None, &SentAuthorization::default());
             assert_eq!(refused.refusal, refusal, "{status} {body}");
             let printed = format!("{refused} {refused:?}");
             assert!(printed.contains(hint) && !printed.contains("hunter2"), "{printed}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_repeats_the_login_as_code_or_words_does_not_say_it() {
+        let header = reqwest::header::HeaderValue::from_static("Bearer hunter2");
+        let sent = SentAuthorization::new(Some(&header));
+        for body in [
+            r#"{"errors":[{"code":"hunter2","message":"x"}]}"#,
+            r#"{"errors":[{"code":"NOT_hunter2","message":"hunter2"}]}"#,
+            "hunter2",
+        ] {
+            let (host, repository) = ("h.example".to_owned(), "p/r".to_owned());
+            let action = Action { method: "GET", host, repository, object: Object::Manifest("1".to_owned()) };
+            let refused = Refused::new(action, 403, body.as_bytes(), None, &sent);
+            assert_eq!(refused.refusal, Refusal::Forbidden, "{body}");
+            let printed = format!("{refused} {refused:?}");
+            assert!(!printed.contains("hunter2"), "{printed}");
         }
     }
 

@@ -11,11 +11,16 @@ const LEAST_CHARS: usize = 4;
 
 /// The Authorization header that a request was sent with.
 #[derive(Default)]
-pub(crate) struct Shown(Option<HeaderValue>);
+pub(crate) struct SentAuthorization(Option<HeaderValue>);
 
-impl Shown {
+impl SentAuthorization {
     pub(crate) fn new(authorization: Option<&HeaderValue>) -> Self {
         Self(authorization.cloned())
+    }
+
+    /// Whether `text` holds the header's token or login.
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        self.hidden_in(text.to_owned()) != text
     }
 
     /// `words` without the header's token or login, in the header's form or in clear.
@@ -51,7 +56,7 @@ mod tests {
         ];
         for (header, words, expected) in rows {
             let header = header.map(|header| HeaderValue::from_str(header).unwrap());
-            assert_eq!(Shown::new(header.as_ref()).hidden_in(words.to_owned()), expected);
+            assert_eq!(SentAuthorization::new(header.as_ref()).hidden_in(words.to_owned()), expected);
         }
     }
 }

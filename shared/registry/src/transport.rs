@@ -14,7 +14,7 @@ use crate::policy::{Denied, Policy};
 use crate::registries::Mismatches;
 use crate::resolver::Resolver;
 use crate::retry::Backoff;
-use crate::shown::Shown;
+use crate::sent_authorization::SentAuthorization;
 use crate::token::Scope;
 use crate::{HostSettings, Retries, Timeouts, tls};
 
@@ -139,14 +139,14 @@ impl Host {
         if let Some(value) = authorization {
             headers.insert(reqwest::header::AUTHORIZATION, value.clone());
         }
-        let shown = Shown::new(headers.get(reqwest::header::AUTHORIZATION));
+        let sent = SentAuthorization::new(headers.get(reqwest::header::AUTHORIZATION));
         let mut sending = self.client.request(request.method.clone(), url).headers(headers);
         if let Some(body) = &request.body {
             sending = sending.body(body.clone());
         }
         let action = &request.action;
         match tokio::time::timeout(self.timeouts.answer, sending.send()).await {
-            Ok(Ok(response)) => Ok(Answer::new(response, action.clone(), shown, self.timeouts.idle)),
+            Ok(Ok(response)) => Ok(Answer::new(response, action.clone(), sent, self.timeouts.idle)),
             Ok(Err(error)) => Err(send_error(action, error)),
             Err(_) => Err(RegistryError::TimedOut { action: Box::new(action.clone()), waited: self.timeouts.answer }),
         }
