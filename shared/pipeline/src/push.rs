@@ -150,8 +150,9 @@ async fn open(end: &End, stop: &StopSignal) -> Result<Upload, ConvertError> {
     opened
 }
 
-/// How long a registry may take to forget an upload.
-const CANCEL_TIME: Duration = Duration::from_secs(10);
+/// How long a registry may take to open an upload after the stop, and then to forget it. Both, and the record of what
+/// was done, have to fit into the ten seconds that an invocation keeps back for its end.
+const CANCEL_TIME: Duration = Duration::from_secs(4);
 
 /// Frees what the registry keeps of an upload that nobody will finish. A registry that does not answer in time keeps
 /// it until it cleans up by itself.
