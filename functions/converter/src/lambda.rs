@@ -95,8 +95,15 @@ impl Function {
         answer
     }
 
+    /// Without a configuration nothing can be settled: the messages are put off. Returned, they would come to the
+    /// dead-letter queue, and their tasks be left lying once the configuration is right again. The sweep, each minute,
+    /// is what fails then.
     async fn settle(&self, records: Vec<SqsMessage>, invocation: &Invocation) -> Result<SqsBatchResponse, Error> {
-        let converting = self.converting().await?;
+        let Ok(converting) = self.converting().await else {
+            return Ok(
+                batch::settle(&records, async |message: &Message| batch::put_off(&*self.queue, message).await).await
+            );
+        };
         let now = self.environment.clock().now();
         records.iter().filter_map(|record| batch::waited(record, now)).for_each(|age| self.metrics.message_waited(age));
         let stop = Stop::new();

@@ -5,13 +5,16 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use accel_domain::Timestamp;
-use accel_tasks::Message;
+use accel_tasks::{Message, TaskQueue};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use futures::FutureExt as _;
 use futures::future::join_all;
-use tracing::{Instrument as _, error, info_span};
+use tracing::{Instrument as _, error, info_span, warn};
 
 use crate::Verdict;
+
+/// How long a message that cannot be settled yet is put off.
+const PUT_OFF: Duration = Duration::from_secs(60);
 
 /// Settles `records` with `settle`, and says which of them are to come back.
 pub(super) async fn settle(records: &[SqsMessage], settle: impl AsyncFn(&Message) -> Verdict) -> SqsBatchResponse {
@@ -40,6 +43,18 @@ async fn one(record: &SqsMessage, settle: impl AsyncFn(&Message) -> Verdict) -> 
     })
 }
 
+/// Sends `message` again, for later, in place of the one that was received: so it is not counted as one that brought the
+/// function down.
+pub(super) async fn put_off(queue: &impl TaskQueue, message: &Message) -> Verdict {
+    match queue.send(message, PUT_OFF).await {
+        Ok(()) => Verdict::Acknowledge,
+        Err(error) => {
+            warn!(%error, task.id = %message.task, "a message could not be put off: it comes back");
+            Verdict::Return
+        }
+    }
+}
+
 fn id(record: &SqsMessage) -> &str {
     record.message_id.as_deref().unwrap_or_default()
 }
@@ -59,6 +74,8 @@ pub(super) fn waited(record: &SqsMessage, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+
+    use accel_tasks::{Received, StoreError};
 
     use super::*;
 
@@ -100,6 +117,53 @@ mod tests {
         let response = settle(&batch, verdict).await;
         assert_eq!(returned(&response), ["panics", "returned", poison.as_str()]);
         assert_eq!(*seen.lock().unwrap(), [1, 2, 3, 4], "all that can be read were settled");
+    }
+
+    /// Takes messages, or does not.
+    #[derive(Default)]
+    struct Outbox {
+        sent: Mutex<Vec<(Message, Duration)>>,
+        is_closed: bool,
+    }
+
+    impl TaskQueue for Outbox {
+        async fn send(&self, message: &Message, delay: Duration) -> Result<(), StoreError> {
+            if self.is_closed {
+                return Err(StoreError::Unavailable("closed".to_owned()));
+            }
+            self.sent.lock().unwrap().push((message.clone(), delay));
+            Ok(())
+        }
+
+        async fn receive(&self, _: Duration, _: Duration) -> Result<Option<Received>, StoreError> {
+            unreachable!("the function is invoked with its messages")
+        }
+
+        async fn acknowledge(&self, _: &str) -> Result<(), StoreError> {
+            unreachable!("its answer acknowledges")
+        }
+
+        async fn keep(&self, _: &str, _: Duration) -> Result<(), StoreError> {
+            unreachable!("the queue hides them for long enough")
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_settled_yet_is_sent_again_and_not_counted() {
+        let batch: Vec<_> = [record("a", 1), record("b", 2)].into_iter().chain(records(POISON)).collect();
+        let poison = batch[2].message_id.clone().unwrap();
+        let open = Outbox::default();
+        let response = settle(&batch, async |message: &Message| put_off(&open, message).await).await;
+        assert_eq!(returned(&response), [poison.as_str()]);
+        let sent = open.sent.into_inner().unwrap();
+        let bodies: Vec<Message> =
+            batch[..2].iter().map(|record| serde_json::from_str(record.body.as_deref().unwrap()).unwrap()).collect();
+        assert_eq!(sent.iter().map(|(message, _)| message.clone()).collect::<Vec<_>>(), bodies);
+        assert!(sent.iter().all(|(_, delay)| *delay == PUT_OFF));
+
+        let closed = Outbox { is_closed: true, ..Outbox::default() };
+        let response = settle(&batch, async |message: &Message| put_off(&closed, message).await).await;
+        assert_eq!(returned(&response), ["a", "b", poison.as_str()]);
     }
 
     #[tokio::test]
