@@ -91,11 +91,11 @@ impl Service {
 
         let mut parts = tokio::task::JoinSet::new();
         parts.spawn(listening);
-        parts.spawn(sweeper::run(Arc::clone(&store), config.retry_policy(), ending.clone()));
         let engine = Engine::new(threads(&config));
         let queue = Arc::clone(&store);
         let converter = Converter::new(Arc::clone(&config), Arc::clone(&store), queue, registries, engine, metrics);
         let converter = Arc::new(converter);
+        parts.spawn(sweeper::run(Arc::clone(&converter), Arc::clone(&store), ending.clone()));
         let grace = config.server.shutdown_grace.0;
         for _ in 0..config.server.workers {
             parts.spawn(workers::run(Arc::clone(&converter), Arc::clone(&store), ending.clone(), grace));

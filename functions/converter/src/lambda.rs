@@ -7,21 +7,20 @@ mod time;
 use std::sync::Arc;
 
 use accel_domain::config::Config;
-use accel_domain::task::RetryPolicy;
 use accel_pipeline::{Engine, Stop};
+use accel_runtime::Metrics;
 use accel_runtime::aws::{Environment, Invocation, variable};
 use accel_runtime::config::Reloading;
 use accel_runtime::metrics::{Outlet, Totals};
-use accel_runtime::{Metrics, clock};
+use accel_tasks::Message;
 use accel_tasks::aws::{Counters, Queue, Table};
-use accel_tasks::{Message, sweep};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use futures::FutureExt as _;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
-use tracing::{Instrument as _, info, info_span, warn};
+use tracing::{Instrument as _, info_span, warn};
 
-use crate::Converter;
 use crate::hosts::{self, HostError};
+use crate::{Converter, Verdict};
 use event::{Answer, Event};
 
 /// Tasks, and units, of one round of the sweeper; what is left is for the next.
@@ -49,13 +48,7 @@ struct Function {
     metrics: Metrics,
     totals: Arc<Totals>,
     counters: Counters,
-    converter: Reloading<Converting>,
-}
-
-/// What the configuration makes.
-struct Converting {
-    converter: Converter<Table, Queue>,
-    policy: RetryPolicy,
+    converter: Reloading<Converter<Table, Queue>>,
 }
 
 impl Function {
@@ -76,7 +69,7 @@ impl Function {
             environment,
         };
         // Already now, while nobody waits. One that is wrong is reported, and read again for each invocation.
-        drop(function.converting().await);
+        drop(function.converter().await);
         Ok(function)
     }
 
@@ -95,19 +88,23 @@ impl Function {
         answer
     }
 
-    /// Without a configuration nothing can be settled: the messages are put off. Returned, they would come to the
-    /// dead-letter queue, and their tasks be left lying once the configuration is right again. The sweep, each minute,
-    /// is what fails then.
+    /// What cannot be settled now, for want of a configuration or of the table, is put off. Returned again and again, it
+    /// would come to the dead-letter queue, and its task be left lying once all is well again.
     async fn settle(&self, records: Vec<SqsMessage>, invocation: &Invocation) -> Result<SqsBatchResponse, Error> {
-        let Ok(converting) = self.converting().await else {
-            return Ok(
-                batch::settle(&records, async |message: &Message| batch::put_off(&*self.queue, message).await).await
-            );
-        };
+        let converter = self.converter().await.ok();
         let now = self.environment.clock().now();
         records.iter().filter_map(|record| batch::waited(record, now)).for_each(|age| self.metrics.message_waited(age));
         let stop = Stop::new();
-        let settle = async |message: &Message| converting.converter.settle(message, &stop).boxed().await;
+        let settle = async |message: &Message| {
+            let verdict = match &converter {
+                Some(converter) => converter.settle(message, &stop).boxed().await,
+                None => Verdict::Return,
+            };
+            match verdict {
+                Verdict::Acknowledge => Verdict::Acknowledge,
+                Verdict::Return => batch::put_off(&*self.queue, message).await,
+            }
+        };
         let response = time::stopped_in_time(invocation.left(), &stop, batch::settle(&records, settle)).await;
         self.add_totals().await;
         Ok(response)
@@ -115,19 +112,17 @@ impl Function {
 
     /// One round of the sweeper, in the time that there is. What it did not come to is found by the next one.
     async fn sweep(&self, invocation: &Invocation) -> Result<(), Error> {
-        let converting = self.converting().await?;
-        let round = sweep(&*self.table, &*self.queue, &converting.policy, ROUND, clock::now()).boxed();
+        let converter = self.converter().await?;
+        let round = converter.sweep(ROUND).boxed();
         match tokio::time::timeout(time::to_work(invocation.left()), round).await {
-            Ok(swept) => {
-                let swept = swept?;
-                info!(enqueued = swept.enqueued, failed = swept.failed, "swept");
-            }
+            Ok(swept) => swept?,
             Err(_) => warn!("the time for the sweeper was not enough; the next round goes on"),
         }
+        self.add_totals().await;
         Ok(())
     }
 
-    async fn converting(&self) -> Result<Arc<Converting>, Error> {
+    async fn converter(&self) -> Result<Arc<Converter<Table, Queue>>, Error> {
         let made = self.converter.current(|config| self.make(config)).await;
         made.map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "the configuration cannot be used");
@@ -135,13 +130,11 @@ impl Function {
         })
     }
 
-    async fn make(&self, config: Arc<Config>) -> Result<Converting, HostError> {
+    async fn make(&self, config: Arc<Config>) -> Result<Converter<Table, Queue>, HostError> {
         self.environment.follow(&config);
         let registries = hosts::registries(&config, self.environment.secrets()).await?;
-        let policy = config.retry_policy();
         let (table, queue) = (Arc::clone(&self.table), Arc::clone(&self.queue));
-        let converter = Converter::new(config, table, queue, registries, self.engine.clone(), self.metrics.clone());
-        Ok(Converting { converter, policy })
+        Ok(Converter::new(config, table, queue, registries, self.engine.clone(), self.metrics.clone()))
     }
 
     /// Adds what was counted to the counters in the table. Best effort: the metrics in CloudWatch do not miss it.

@@ -6,6 +6,8 @@
 mod settle;
 mod unit;
 
+mod sweep;
+
 mod run;
 
 mod convert;

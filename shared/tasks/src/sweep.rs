@@ -34,12 +34,12 @@ pub async fn enqueue(
 }
 
 /// What one round of the sweeper did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Messages sent, to tasks and to units.
     pub enqueued: usize,
-    /// Tasks that were out of attempts.
-    pub failed: usize,
+    /// Tasks that were out of attempts, as they have ended.
+    pub failed: Vec<Task>,
 }
 
 /// One round of the sweeper over at most `limit` tasks and as many units; due each minute. One that cannot be swept does
@@ -61,7 +61,7 @@ pub async fn sweep(
             Some(Sweep::Enqueue) => {
                 enqueue(store, queue, &task, Duration::ZERO, now).await.map(|()| swept.enqueued += 1)
             }
-            Some(Sweep::Fail) => abandon(store, &task, policy, now).await.map(|failed| swept.failed += failed),
+            Some(Sweep::Fail) => abandon(store, &task, policy, now).await.map(|failed| swept.failed.extend(failed)),
             None => Ok(()),
         };
         outcome = outcome.and(done);
@@ -73,7 +73,7 @@ pub async fn sweep(
             }
             Some(Sweep::Fail) => {
                 let failed = fail_unit(store, &unit.key, &unit.reason, policy, now).await;
-                failed.map(|task| swept.failed += usize::from(task.is_some()))
+                failed.map(|task| swept.failed.extend(task))
             }
             None => Ok(()),
         };
@@ -82,17 +82,17 @@ pub async fn sweep(
     outcome.map(|()| swept)
 }
 
-/// Gives `task` up unless somebody has taken care of it since it was read.
+/// Gives `task` up unless somebody has taken care of it since it was read: as it has ended then.
 async fn abandon(
     store: &impl TaskStore,
     task: &Task,
     policy: &RetryPolicy,
     now: Timestamp,
-) -> Result<usize, StoreError> {
+) -> Result<Option<Task>, StoreError> {
     let given_up = store.update(&task.id, now, |task| Ok(task.abandon(policy, now)?)).await;
     match given_up {
-        Ok(_) => Ok(1),
-        Err(StoreError::Refused(_) | StoreError::NotFound(_)) => Ok(0),
+        Ok((task, ())) => Ok(Some(task)),
+        Err(StoreError::Refused(_) | StoreError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }

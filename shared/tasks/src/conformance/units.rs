@@ -202,7 +202,7 @@ pub async fn a_unit_never_sent_is_sent_after_two_minutes(f: &impl Fixture) {
     let after = later(now, Duration::from_secs(120));
     assert_eq!(due(f, after).await, [(x.clone(), Some(Sweep::Enqueue))]);
     let swept = sweep(f.tasks(), f.queue(), &policy(), 100, after).await.unwrap();
-    assert_eq!(swept, Swept { enqueued: 1, failed: 0 });
+    assert_eq!(swept, Swept { enqueued: 1, failed: Vec::new() });
     assert_eq!(stored(f, &x).await.work.enqueued_at, Some(after));
     assert_eq!(due(f, later(after, MINUTE)).await, []);
 }
@@ -256,7 +256,7 @@ pub async fn an_assembly_that_was_never_sent_is_sent(f: &impl Fixture) {
     }
     assert_eq!(due(f, now).await, []);
     let swept = sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap();
-    assert_eq!(swept, Swept { enqueued: 1, failed: 0 });
+    assert_eq!(swept, Swept { enqueued: 1, failed: Vec::new() });
     // Once it was sent, or somebody has the task's lease, it is left alone.
     assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap(), Swept::default());
     assert_eq!(start(f.tasks(), &x.task, "a", now).await, Start::Run);
@@ -272,7 +272,7 @@ pub async fn a_unit_that_nobody_is_left_to_give_up_fails_its_task(f: &impl Fixtu
     }
     let found = due(f, now).await;
     assert!(found.contains(&(x.clone(), Some(Sweep::Fail))), "{found:?}");
-    assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap().failed, 1);
+    assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap().failed.len(), 1);
     let task = read(f.tasks(), &x.task).await;
     assert_eq!(task.state, State::Failed);
     assert!(task.reason.contains("every attempt"), "{}", task.reason);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use accel_domain::Timestamp;
-use accel_domain::task::{RetryPolicy, Start, State};
+use accel_domain::task::{LEASE, RetryPolicy, Start, State, Task};
 use accel_pipeline::{Stop, StopReason};
 use accel_tasks::{TaskQueue, TaskStore};
 use accel_test_support::tar::file;
@@ -95,8 +95,24 @@ async fn c18_a_task_whose_message_is_lost_is_swept_up() {
     assert!(!stage.settle_one(&converter).await, "whoever wrote it died before it sent a message");
     let policy = RetryPolicy::default();
     let swept = accel_tasks::sweep(&*stage.store, &*stage.store, &policy, 10, Timestamp::now()).await.unwrap();
-    assert_eq!((swept.enqueued, swept.failed), (1, 0));
+    assert_eq!((swept.enqueued, swept.failed.len()), (1, 0));
     assert_eq!(stage.finish(&task.id).await.state, State::Completed);
+}
+
+#[tokio::test]
+async fn a_task_whose_workers_have_all_died_is_given_up_told_and_counted() {
+    let stage = Stage::new().await;
+    let (task, policy) = (stage.task(), RetryPolicy::default());
+    stage.admit(&task).await;
+    for attempt in (1..=policy.attempts).rev() {
+        let at = Timestamp::now().checked_sub(attempt * 2 * LEASE).unwrap();
+        let start = |task: &mut Task| Ok(task.start(1, "a dead worker", &policy, at));
+        assert_eq!(stage.store.update(&task.id, at, start).await.unwrap().1, Start::Run, "{attempt}");
+    }
+    stage.converter().sweep(10).await.unwrap();
+    assert_eq!(stage.get(&task.id).await.state, State::Failed);
+    let page = stage.metrics.render();
+    assert!(page.lines().any(|line| line == "conversion_failed_total 1"), "{page}");
 }
 
 #[tokio::test]

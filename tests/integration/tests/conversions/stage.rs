@@ -31,6 +31,8 @@ const HUNG: Duration = Duration::from_secs(30);
 pub(crate) struct Stage {
     pub(crate) registry: FaultyRegistry,
     pub(crate) store: Arc<Embedded>,
+    /// What its converters count.
+    pub(crate) metrics: Metrics,
     clock: Clock,
     threads: usize,
     fan_out: Option<u32>,
@@ -53,8 +55,8 @@ impl Stage {
         let clock = Clock::manual(Timestamp::now());
         let store = Arc::new(Embedded::open_with(file(&directory), clock.clone()).unwrap());
         let (threads, timeouts, limits) = (2, Timeouts::default(), "{}");
-        let (logins, also) = (Vec::new(), Vec::new());
-        Self { registry, store, clock, threads, fan_out: None, timeouts, limits, logins, also, directory }
+        let (logins, also, metrics) = (Vec::new(), Vec::new(), Metrics::new());
+        Self { registry, store, metrics, clock, threads, fan_out: None, timeouts, limits, logins, also, directory }
     }
 
     pub(crate) fn with_threads(self, threads: usize) -> Self {
@@ -127,7 +129,7 @@ impl Stage {
         let registries = Registries::new(hosts, Arc::new(StaticCredentials::new(self.logins.clone()))).unwrap();
         let engine = Engine::new(self.threads);
         let (store, queue) = (Arc::clone(&self.store), Arc::clone(&self.store));
-        Converter::new(self.config(), store, queue, registries, engine, Metrics::new())
+        Converter::new(self.config(), store, queue, registries, engine, self.metrics.clone())
     }
 
     /// A reference into the registry.
