@@ -45,10 +45,8 @@ pub(super) async fn run(ending: Ending, listen: Option<SocketAddr>) -> anyhow::R
     out!("Accel serves on {}. It is told what a registry tells it after a push:", service.address);
     let source = format!("{host}/{REPOSITORY}:{TAG}");
     out!("  PUSH_ARTIFACT {source}");
-    tokio::select! {
-        biased;
-        () = ending.begun() => {}
-        task = converted(&url, &source, digest) => told(&task?, &url)?,
+    if let Some(task) = ending.unless_begun(converted(&url, &source, digest)).await? {
+        told(&task, &url)?;
     }
     let result = service.run_to_the_end().await;
     registry.stop().await;

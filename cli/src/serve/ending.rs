@@ -47,4 +47,40 @@ impl Ending {
         let mut begun = self.begun.subscribe();
         while !*begun.borrow_and_update() && begun.changed().await.is_ok() {}
     }
+
+    /// What comes of `work`; none if the end comes before. Once it has, an error of `work` is no news: what it worked with
+    /// is being stopped.
+    pub(super) async fn unless_begun<T>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<Option<T>> {
+        tokio::select! {
+            biased;
+            () = self.begun() => Ok(None),
+            done = work => match done {
+                Err(_) if self.has_begun() => Ok(None),
+                done => done.map(Some),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_fails_because_the_end_has_begun_is_no_failure() {
+        let ending = Ending { begun: Arc::new(watch::channel(false).0) };
+        assert_eq!(ending.unless_begun(async { Ok(1) }).await.unwrap(), Some(1));
+        assert!(ending.unless_begun(async { Err::<u8, _>(anyhow!("by itself")) }).await.is_err());
+        let stopped = async {
+            ending.begin();
+            Err::<u8, _>(anyhow!("the connection was refused"))
+        };
+        assert_eq!(ending.unless_begun(stopped).await.unwrap(), None);
+        assert_eq!(ending.unless_begun(std::future::pending::<anyhow::Result<u8>>()).await.unwrap(), None);
+    }
 }
