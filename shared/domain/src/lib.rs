@@ -17,7 +17,7 @@ pub mod task;
 
 pub use class::{ErrorClass, Retry};
 pub use event::{Event, EventKind, Resource};
-pub use format::{EstargzOptions, Format, FormatOptions};
+pub use format::{EstargzOptions, Format, FormatOptions, NydusCompressor, NydusOptions, UnknownCompressor};
 pub use marker::Marker;
 pub use rule::{Attestations, Output};
 pub use secret::{Secret, SecretRef};

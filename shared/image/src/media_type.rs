@@ -25,6 +25,9 @@ pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v
 /// Docker manifest, schema 1, signed: refused by name.
 pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
+/// A layer's blob of a Nydus image. Spec: nydus-snapshotter, "Nydus image".
+pub const NYDUS_BLOB: &str = "application/vnd.oci.image.layer.nydus.blob.v1";
+
 /// The manifest types that Accel asks a registry for, as one `Accept` value.
 pub const ACCEPT_MANIFESTS: &str = concat!(
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, ",

@@ -1,0 +1,131 @@
+//! What determines the bytes of a Nydus image.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::check_prefetch;
+use crate::ByteSize;
+
+/// Options of Nydus.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NydusOptions {
+    /// The version of the file system, RAFS. Version 6 is what the kernel's EROFS and nydusd from 2.0 on read.
+    #[schemars(range(min = 6, max = 6))]
+    pub fs_version: u8,
+    /// How chunks are compressed.
+    pub compressor: NydusCompressor,
+    /// Files larger than this are split into chunks that are fetched alone: a power of two from 4KiB to 4MiB.
+    pub chunk_size: ByteSize,
+    /// What nydusd fetches when a container starts: absolute paths of files and directories. `/` is everything; nothing
+    /// is fetched ahead if the list is empty.
+    pub prefetch: Vec<String>,
+}
+
+/// How the chunks of a Nydus image are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NydusCompressor {
+    /// zstd.
+    #[default]
+    Zstd,
+    /// LZ4 blocks: larger, and quicker to read.
+    Lz4Block,
+    /// Chunks are stored as they are.
+    None,
+}
+
+impl NydusCompressor {
+    /// Every compressor with its name.
+    pub const ALL: [(&str, Self); 3] = [("zstd", Self::Zstd), ("lz4_block", Self::Lz4Block), ("none", Self::None)];
+
+    /// The name in configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Lz4Block => "lz4_block",
+            Self::None => "none",
+        }
+    }
+}
+
+impl std::str::FromStr for NydusCompressor {
+    type Err = UnknownCompressor;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|(name, _)| *name == text);
+        found.map(|(_, compressor)| compressor).ok_or_else(|| UnknownCompressor(text.chars().take(40).collect()))
+    }
+}
+
+/// A name that is no compressor of Nydus.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not a compressor of Nydus: write zstd, lz4_block or none")]
+pub struct UnknownCompressor(String);
+
+/// The smallest and the largest `chunk_size`.
+const CHUNK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=4 << 20;
+
+impl Default for NydusOptions {
+    fn default() -> Self {
+        let prefetch = vec!["/".to_owned()];
+        Self { fs_version: 6, compressor: NydusCompressor::default(), chunk_size: ByteSize(1 << 20), prefetch }
+    }
+}
+
+impl NydusOptions {
+    /// What is wrong with these options, if anything: (key, reason).
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        match self.fs_version {
+            6 => {}
+            5 => return Err(("fs_version", "RAFS 5 is not in this version of Accel: write 6".to_owned())),
+            other => {
+                return Err(("fs_version", format!("{other} is not a version of RAFS that Accel writes: write 6")));
+            }
+        }
+        let ByteSize(chunk) = self.chunk_size;
+        if !CHUNK_BYTES.contains(&chunk) || !chunk.is_power_of_two() {
+            let reason = format!("{} is not a power of two between 4KiB and 4MiB", self.chunk_size);
+            return Err(("chunk_size", reason));
+        }
+        check_prefetch(&self.prefetch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_option_that_is_out_of_range() {
+        let good = NydusOptions::default();
+        let chunks = |bytes| NydusOptions { chunk_size: ByteSize(bytes), ..good.clone() };
+        let rows = [
+            ("fs_version", "not in this version", NydusOptions { fs_version: 5, ..good.clone() }),
+            ("fs_version", "write 6", NydusOptions { fs_version: 4, ..good.clone() }),
+            ("chunk_size", "power of two", chunks(3 << 20)),
+            ("chunk_size", "power of two", chunks(2 << 10)),
+            ("chunk_size", "power of two", chunks(8 << 20)),
+            ("prefetch", "absolute", NydusOptions { prefetch: vec!["bin/sh".into()], ..good.clone() }),
+        ];
+        assert_eq!(good.check(), Ok(()));
+        assert_eq!((chunks(4 << 10).check(), chunks(4 << 20).check()), (Ok(()), Ok(())));
+        for (key, reason, options) in rows {
+            let (found, said) = options.check().unwrap_err();
+            assert!(found == key && said.contains(reason), "{options:?}: {found}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_compressor_is_known_by_its_name_alone() {
+        for (name, compressor) in NydusCompressor::ALL {
+            assert_eq!((name.parse(), compressor.name()), (Ok(compressor), name));
+            assert_eq!(serde_json::to_value(compressor).unwrap(), name);
+        }
+        assert!("gzip".parse::<NydusCompressor>().unwrap_err().to_string().contains("zstd, lz4_block or none"));
+    }
+}
