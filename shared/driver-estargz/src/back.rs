@@ -94,13 +94,15 @@ impl Assemble for Back {
     type Record = Record;
     type Summary = Digest;
 
-    fn absorb(&mut self, records: Vec<Record>, unit: &Unit, offset: u64) -> Result<(), DriverError> {
+    fn absorb(&mut self, records: Vec<Record>, unit: &Unit, blob: &mut BlobWriter<'_>) -> Result<(), DriverError> {
+        let offset = blob.offset();
         let place = |index: usize| {
             let Chunk { input, len, digest, .. } = unit.chunks()[index];
             let member = unit.member_of(&unit.chunks()[index]);
             (Place { offset: offset + member.output as u64, inner: input - member.input, digest }, len)
         };
-        records.into_iter().try_for_each(|record| self.take(record, place))
+        records.into_iter().try_for_each(|record| self.take(record, place))?;
+        blob.write_unit(unit)
     }
 
     fn finish(self, blob: &mut BlobWriter<'_>) -> Result<Digest, DriverError> {

@@ -16,8 +16,8 @@ impl Assemble for Silent {
     type Record = ();
     type Summary = ();
 
-    fn absorb(&mut self, _: Vec<()>, _: &Unit, _: u64) -> Result<(), DriverError> {
-        Ok(())
+    fn absorb(&mut self, _: Vec<()>, unit: &Unit, blob: &mut BlobWriter<'_>) -> Result<(), DriverError> {
+        blob.write_unit(unit)
     }
 
     fn finish(self, _: &mut BlobWriter<'_>) -> Result<(), DriverError> {

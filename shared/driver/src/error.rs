@@ -3,6 +3,7 @@
 use std::io;
 
 use accel_domain::ErrorClass;
+use accel_image::Digest;
 use accel_stream::StreamError;
 
 /// Why a layer was not converted.
@@ -18,6 +19,26 @@ pub enum DriverError {
         path: String,
         /// What about it cannot be held.
         reason: &'static str,
+    },
+    /// The format cannot hold what the image's layers are together.
+    #[error("layer {layer}: {path}: {reason}")]
+    Unmergeable {
+        /// The source layer.
+        layer: Digest,
+        /// The entry, shortened and escaped.
+        path: String,
+        /// What about it cannot be held.
+        reason: String,
+    },
+    /// A converted layer is not what was written.
+    #[error(
+        "the registry's copy of the converted blob {digest} is damaged: {reason}; remove it and convert the image again"
+    )]
+    Damaged {
+        /// The converted blob.
+        digest: Digest,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The layer came out differently when it was read again.
     #[error("the layer's bytes were different when it was read again")]
@@ -36,15 +57,25 @@ impl DriverError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Source(error) => error.class(),
-            Self::Unrepresentable { .. } => ErrorClass::Permanent,
-            Self::Changed | Self::Output(_) | Self::Codec => ErrorClass::BACKOFF,
+            Self::Unrepresentable { .. } | Self::Unmergeable { .. } => ErrorClass::Permanent,
+            Self::Damaged { .. } | Self::Changed | Self::Output(_) | Self::Codec => ErrorClass::BACKOFF,
         }
     }
 
     /// An entry that the format cannot hold.
     #[must_use]
     pub fn unrepresentable(path: &[u8], reason: &'static str) -> Self {
-        let path: String = String::from_utf8_lossy(path).chars().take(200).collect();
-        Self::Unrepresentable { path: path.escape_debug().to_string(), reason }
+        Self::Unrepresentable { path: shown(path), reason }
     }
+
+    /// An entry of the source layer `layer` that the image cannot hold.
+    #[must_use]
+    pub fn unmergeable(layer: Digest, path: &[u8], reason: impl Into<String>) -> Self {
+        Self::Unmergeable { layer, path: shown(path), reason: reason.into() }
+    }
+}
+
+fn shown(path: &[u8]) -> String {
+    let path: String = String::from_utf8_lossy(path).chars().take(200).collect();
+    path.escape_debug().to_string()
 }

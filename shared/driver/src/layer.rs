@@ -1,6 +1,6 @@
 //! One layer: a front on this thread, a back on another, the pool between them.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +10,10 @@ use accel_image::{Digest, Hasher};
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::DriverError;
+use crate::codec::Codec;
 use crate::pool::{Pending, Pool};
 use crate::sink::Sink;
-use crate::unit::{Codec, Unit};
+use crate::unit::Unit;
 
 /// What a front hands over.
 pub(crate) enum Passed<R> {
@@ -29,11 +30,12 @@ pub trait Assemble: Send {
     /// What is known of the layer at the end.
     type Summary: Send;
 
-    /// Takes the records of one unit, whose output begins at `offset` of the blob. Called in order.
+    /// Takes the records of one unit, and writes of its output what belongs into the blob. Called in order.
     ///
     /// # Errors
-    /// Any that make the layer impossible.
-    fn absorb(&mut self, records: Vec<Self::Record>, unit: &Unit, offset: u64) -> Result<(), DriverError>;
+    /// Any that make the layer impossible, and those of writing.
+    fn absorb(&mut self, records: Vec<Self::Record>, unit: &Unit, blob: &mut BlobWriter<'_>)
+    -> Result<(), DriverError>;
 
     /// Writes what comes after the last unit.
     ///
@@ -67,13 +69,43 @@ impl BlobWriter<'_> {
     /// # Errors
     /// [`DriverError::Output`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DriverError> {
-        self.blob.update(bytes);
-        self.output.write_all(bytes).map_err(DriverError::Output)
+        self.write_all(bytes).map_err(DriverError::Output)
     }
 
     /// Takes the next bytes of what the blob decompresses to, for the diff id.
     pub fn uncompressed(&mut self, bytes: &[u8]) {
         self.diff.update(bytes);
+    }
+
+    /// Sends the whole output of `unit`, which decompresses to its input.
+    ///
+    /// # Errors
+    /// [`DriverError::Output`].
+    pub fn write_unit(&mut self, unit: &Unit) -> Result<(), DriverError> {
+        self.uncompressed(unit.input());
+        self.write(unit.output())
+    }
+
+    /// The digest of the blob so far.
+    #[must_use]
+    pub fn digest_so_far(&self) -> Digest {
+        self.blob.clone().finish()
+    }
+}
+
+impl Write for BlobWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.blob.update(bytes);
+        self.output.write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
     }
 }
 
@@ -162,14 +194,12 @@ fn drain<A: Assemble>(
         match passed {
             Passed::Batch { records, pending } => {
                 let unit = pending.wait()?;
-                back.absorb(records, &unit, blob.offset())?;
-                blob.uncompressed(unit.input());
-                blob.write(unit.output())?;
+                back.absorb(records, &unit, &mut blob)?;
             }
             Passed::End => return finish(back, blob),
         }
     }
-    Err(DriverError::Output(std::io::ErrorKind::BrokenPipe.into())) // given up: the front says why
+    Err(DriverError::Output(io::ErrorKind::BrokenPipe.into())) // given up: the front says why
 }
 
 fn finish<A: Assemble>(back: A, mut blob: BlobWriter<'_>) -> Result<Finished<A::Summary>, DriverError> {

@@ -9,7 +9,9 @@
 mod contract;
 mod error;
 
+mod codec;
 mod pool;
+mod repeats;
 mod stock;
 mod unit;
 
@@ -19,9 +21,11 @@ mod sink;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
-pub use contract::{Converted, Driver, Output, Source};
+pub use codec::Codec;
+pub use contract::{Blobs, Converted, Driver, Merge, Merged, Output, Part, Source};
 pub use error::DriverError;
 pub use layer::{Assemble, BlobWriter, Finished, Written, write_layer};
 pub use pool::Pool;
+pub use repeats::Repeats;
 pub use sink::{Cut, Sink};
-pub use unit::{Chunk, Codec, Member, UNIT_BYTES, Unit};
+pub use unit::{Chunk, Member, UNIT_BYTES, Unit};

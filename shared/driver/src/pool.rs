@@ -10,8 +10,10 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::DriverError;
+use crate::codec::{Codec, Encoder};
+use crate::repeats::Order;
 use crate::stock::Stock;
-use crate::unit::{Codec, Compressed, Encoder, Input, Unit};
+use crate::unit::{Compressed, Input, Unit};
 
 /// Inputs beyond one a thread: one that a front fills, one that a writer drains.
 const SPARE_INPUTS: usize = 2;
@@ -30,6 +32,7 @@ pub struct Pool {
 struct Job {
     unit: Unit,
     codec: Codec,
+    repeats: Option<Order>,
     done: Sender<Result<Unit, DriverError>>,
 }
 
@@ -83,9 +86,9 @@ impl Pool {
     }
 
     /// Hands `unit` to the threads.
-    pub(crate) fn compress(&self, unit: Unit, codec: Codec) -> Pending {
+    pub(crate) fn compress(&self, unit: Unit, codec: Codec, repeats: Option<Order>) -> Pending {
         let (done, pending) = bounded(1);
-        let sent = self.jobs.send(Job { unit, codec, done });
+        let sent = self.jobs.send(Job { unit, codec, repeats, done });
         debug_assert!(sent.is_ok(), "the threads live as long as the pool");
         Pending(pending)
     }
@@ -101,10 +104,19 @@ impl Pending {
 /// What a compression thread does all its life.
 fn work(queue: &Receiver<Job>) {
     let mut encoder: Option<Encoder> = None;
-    for Job { mut unit, codec, done } in queue {
-        let encoder = encoder.get_or_insert_with(|| Encoder::new(codec)).for_codec(codec);
-        let result = unit.compress(encoder).map(|()| unit);
+    for Job { mut unit, codec, repeats, done } in queue {
+        let result = encoder_for(codec, &mut encoder).and_then(|encoder| unit.compress(encoder, repeats.as_ref()));
         // Nobody waits if the layer was given up; the unit then returns to the pool by being dropped.
-        drop(done.send(result));
+        drop(done.send(result.map(|()| unit)));
     }
+}
+
+/// The thread's encoder if it fits `codec`, a new one otherwise.
+fn encoder_for(codec: Codec, kept: &mut Option<Encoder>) -> Result<&mut Encoder, DriverError> {
+    let fits = |encoder: &Encoder| encoder.codec() == codec;
+    let encoder = match kept.take().filter(fits) {
+        Some(encoder) => encoder,
+        None => Encoder::new(codec)?,
+    };
+    Ok(kept.insert(encoder))
 }

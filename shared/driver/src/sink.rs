@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::Sender;
 
 use crate::DriverError;
+use crate::codec::Codec;
 use crate::layer::Passed;
 use crate::pool::Pool;
+use crate::repeats::{Order, Repeats};
 use crate::stock::{Lent, Share};
-use crate::unit::{Codec, Compressed, Input, UNIT_BYTES, Unit};
+use crate::unit::{Compressed, Input, UNIT_BYTES, Unit};
 
 /// Where a chunk goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +33,32 @@ pub struct Sink<R> {
     stopped: Arc<AtomicBool>,
     open: Option<Lent<Input>>,
     records: Vec<R>,
+    repeats: Option<Repeats>,
+    /// How many units were handed over.
+    units: u32,
 }
 
 impl<R> Sink<R> {
     pub(crate) fn new(pool: Pool, codec: Codec, batches: Sender<Passed<R>>, stopped: Arc<AtomicBool>) -> Self {
         let (inputs, outputs) = (pool.inputs().share(), pool.outputs().share());
-        Self { pool, inputs, outputs, codec, batches, stopped, open: None, records: Vec::new() }
+        Self {
+            pool,
+            inputs,
+            outputs,
+            codec,
+            batches,
+            stopped,
+            open: None,
+            records: Vec::new(),
+            repeats: None,
+            units: 0,
+        }
+    }
+
+    /// Chunks that the layer has had are not compressed again: `repeats` tells the back which they are. Every chunk is then
+    /// a member of its own, and nothing is written but chunks. To be called before the first.
+    pub fn leave_out(&mut self, repeats: Repeats) {
+        self.repeats = Some(repeats);
     }
 
     /// Writes bytes that belong to no chunk: headers and padding. They go into the open member.
@@ -69,6 +91,7 @@ impl<R> Sink<R> {
         fill: impl FnOnce(&mut [u8]) -> Result<(), DriverError>,
     ) -> Result<usize, DriverError> {
         debug_assert!((1..=UNIT_BYTES).contains(&len), "a chunk fits into a unit");
+        debug_assert!(self.repeats.is_none() || cut == Cut::NewMember, "a chunk that may be left out is a member");
         let unit = self.unit_with_room(len)?;
         if cut == Cut::NewMember || unit.member_bytes().is_none() {
             unit.begin_member();
@@ -103,7 +126,7 @@ impl<R> Sink<R> {
 
     /// The open unit if it has room for `len` bytes more, a new one otherwise.
     fn unit_with_room(&mut self, len: usize) -> Result<&mut Input, DriverError> {
-        if self.open.as_ref().is_some_and(|unit| unit.room() < len) {
+        if self.open.as_ref().is_some_and(|unit| unit.room() < len || unit.is_full()) {
             self.hand_over()?;
         }
         Ok(self.open.get_or_insert_with(|| self.inputs.take()))
@@ -114,7 +137,9 @@ impl<R> Sink<R> {
             return Err(gone());
         }
         let input = self.open.take().unwrap_or_else(|| self.inputs.take());
-        let pending = self.pool.compress(Unit::new(input, self.outputs.take()), self.codec);
+        let order = self.repeats.clone().map(|repeats| Order { repeats, unit: self.units });
+        self.units += 1;
+        let pending = self.pool.compress(Unit::new(input, self.outputs.take()), self.codec, order);
         let records = std::mem::take(&mut self.records);
         self.pass(Passed::Batch { records, pending })
     }

@@ -1,27 +1,21 @@
 //! A unit: up to 4 MiB of input, cut into members, compressed as one job.
 
 use accel_image::Digest;
-use libdeflater::{CompressionLvl, Compressor};
 
 use crate::DriverError;
+use crate::codec::Encoder;
+use crate::repeats::Order;
 use crate::stock::{Lent, Reuse};
 
 /// The input a unit holds at most, and so the longest chunk. Part of a format's version: where a unit is full, a
 /// member ends.
 pub const UNIT_BYTES: usize = 4 << 20;
 
+/// The chunks a unit holds at most: tiny ones would need far more memory than the bytes they hold.
+const UNIT_CHUNKS: usize = 8192;
+
 /// The output that a unit begins with: enough for a member that does not shrink, and for what many small ones add.
 const OUTPUT_BYTES: usize = UNIT_BYTES + UNIT_BYTES / 16;
-
-/// How members are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Codec {
-    /// One gzip member each, by libdeflate at a level of 1 to 12.
-    Gzip {
-        /// The level.
-        level: u8,
-    },
-}
 
 /// A part of a unit that is decompressed alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +91,11 @@ impl Input {
         UNIT_BYTES - self.len
     }
 
+    /// Whether no further chunk may come.
+    pub(crate) fn is_full(&self) -> bool {
+        self.chunks.len() >= UNIT_CHUNKS
+    }
+
     /// How many bytes the open member has; `None` before the first.
     pub(crate) fn member_bytes(&self) -> Option<usize> {
         self.members.last().map(|member| self.len - member.input)
@@ -160,16 +159,27 @@ impl Unit {
         self.input.members[chunk.member]
     }
 
-    /// Hashes the chunks and compresses the members.
-    pub(crate) fn compress(&mut self, encoder: &mut Encoder) -> Result<(), DriverError> {
+    /// The compressed bytes of member `index`; none if it was left out as a repeat.
+    #[must_use]
+    pub fn member_output(&self, index: usize) -> &[u8] {
+        let end = self.input.members.get(index + 1).map_or(self.output.len, |next| next.output);
+        &self.output.buffer[self.input.members[index].output..end]
+    }
+
+    /// Hashes the chunks and compresses the members. With `repeats`, each chunk is a member, and one that an earlier place
+    /// of the layer has is left out.
+    pub(crate) fn compress(&mut self, encoder: &mut Encoder, repeats: Option<&Order>) -> Result<(), DriverError> {
         let Input { buffer, len, members, chunks } = &mut *self.input;
         let bytes = &buffer[..*len];
-        for chunk in chunks {
+        for chunk in &mut *chunks {
             chunk.digest = Digest::of(&bytes[chunk.input..chunk.input + chunk.len]);
         }
         for at in 0..members.len() {
-            let end = members.get(at + 1).map_or(bytes.len(), |next| next.input);
             members[at].output = self.output.len;
+            if repeats.is_some_and(|order| order.is_repeat(&chunks[at].digest, at)) {
+                continue;
+            }
+            let end = members.get(at + 1).map_or(bytes.len(), |next| next.input);
             self.output.append(&bytes[members[at].input..end], encoder)?;
         }
         Ok(())
@@ -186,35 +196,5 @@ impl Compressed {
         }
         self.len += encoder.encode(member, &mut self.buffer[self.len..])?;
         Ok(())
-    }
-}
-
-/// A compressor with its level, kept by a thread from one unit to the next.
-pub(crate) struct Encoder {
-    codec: Codec,
-    gzip: Compressor,
-}
-
-impl Encoder {
-    pub(crate) fn new(codec: Codec) -> Self {
-        let Codec::Gzip { level } = codec;
-        let level = CompressionLvl::new(i32::from(level)).unwrap_or_default();
-        Self { codec, gzip: Compressor::new(level) }
-    }
-
-    /// The encoder for `codec`: this one if it fits.
-    pub(crate) fn for_codec(&mut self, codec: Codec) -> &mut Self {
-        if self.codec != codec {
-            *self = Self::new(codec);
-        }
-        self
-    }
-
-    fn bound(&mut self, input: usize) -> usize {
-        self.gzip.gzip_compress_bound(input)
-    }
-
-    fn encode(&mut self, input: &[u8], output: &mut [u8]) -> Result<usize, DriverError> {
-        self.gzip.gzip_compress(input, output).map_err(|_| DriverError::Codec)
     }
 }

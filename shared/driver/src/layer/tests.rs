@@ -34,13 +34,14 @@ impl Assemble for Toy {
     type Record = usize;
     type Summary = Vec<Found>;
 
-    fn absorb(&mut self, records: Vec<usize>, unit: &Unit, offset: u64) -> Result<(), DriverError> {
+    fn absorb(&mut self, records: Vec<usize>, unit: &Unit, blob: &mut BlobWriter<'_>) -> Result<(), DriverError> {
+        let offset = blob.offset();
         for index in records {
             let chunk = unit.chunks()[index];
             let member = unit.member_of(&chunk);
             self.found.push((offset + member.output as u64, chunk.input - member.input, chunk.len, chunk.digest));
         }
-        Ok(())
+        blob.write_unit(unit)
     }
 
     fn finish(self, _: &mut BlobWriter<'_>) -> Result<Vec<Found>, DriverError> {

@@ -1,0 +1,94 @@
+//! Chunks that a layer has more than once: the first place in the layer's order has the bytes, later ones refer to it.
+//!
+//! A thread that hashes a chunk looks here whether an earlier place has the same one, and then spares the compression.
+//! It may look too early to know: then both are compressed and the ordered writer drops the later one. So what comes out
+//! does not depend on who was faster, only the time does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use accel_image::Digest;
+
+/// The chunks of one layer. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Repeats(Arc<Mutex<HashMap<u128, First>>>);
+
+/// Where a chunk is first.
+#[derive(Debug, Clone, Copy)]
+enum First {
+    /// At this place, as far as is known.
+    At(u64),
+    /// It is in the blob, as the chunk of this number.
+    Written(u32),
+}
+
+/// The place of a unit in its layer.
+pub(crate) struct Order {
+    pub(crate) repeats: Repeats,
+    pub(crate) unit: u32,
+}
+
+impl Repeats {
+    /// The number of the chunk with this digest, if it is in the blob.
+    #[must_use]
+    pub fn written(&self, digest: &Digest) -> Option<u32> {
+        match self.lock().get(&key(digest)) {
+            Some(First::Written(number)) => Some(*number),
+            Some(First::At(_)) | None => None,
+        }
+    }
+
+    /// The chunk with this digest is in the blob now, as chunk `number`.
+    pub fn write(&self, digest: &Digest, number: u32) {
+        self.lock().insert(key(digest), First::Written(number));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u128, First>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Order {
+    /// Whether a place before chunk `chunk` of this unit has the same chunk.
+    pub(crate) fn is_repeat(&self, digest: &Digest, chunk: usize) -> bool {
+        let place = u64::from(self.unit) << 32 | chunk as u64;
+        let mut firsts = self.repeats.lock();
+        let first = firsts.entry(key(digest)).or_insert(First::At(place));
+        match first {
+            First::Written(_) => true,
+            First::At(at) if *at < place => true,
+            First::At(at) => {
+                *at = place;
+                false
+            }
+        }
+    }
+}
+
+/// Half of the digest: enough that nobody finds two chunks that agree in it.
+fn key(digest: &Digest) -> u128 {
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest.as_bytes()[..16]);
+    u128::from_ne_bytes(half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_place_has_the_bytes_whoever_comes_first() {
+        let repeats = Repeats::default();
+        let order = |unit| Order { repeats: repeats.clone(), unit };
+        let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
+        assert!(!order(3).is_repeat(&one, 0));
+        assert!(order(3).is_repeat(&one, 1), "in the same unit");
+        assert!(!order(2).is_repeat(&one, 5), "an earlier place came later");
+        assert!(order(2).is_repeat(&one, 6) && order(9).is_repeat(&one, 0));
+        assert!(!order(9).is_repeat(&other, 1));
+        assert_eq!(repeats.written(&one), None);
+        repeats.write(&one, 7);
+        assert_eq!(repeats.written(&one), Some(7));
+        assert!(order(10).is_repeat(&one, 0));
+    }
+}
