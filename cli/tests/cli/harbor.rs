@@ -1,5 +1,8 @@
 //! `accelctl harbor`: against a Harbor that checks and answers as the real one does.
 
+mod robots;
+mod tls;
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
@@ -84,19 +87,6 @@ async fn what_differs_is_corrected_and_said() {
 }
 
 #[tokio::test]
-async fn one_more_project_takes_no_right_away() {
-    let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
-    run(&machine, &harbor, &["connect", "library", "--show-robot-secret"]).await;
-    let ran = run(&machine, &harbor, &["connect", "123"]).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    harbor.site(|site| {
-        let permissions = site.robots[0]["permissions"].as_array().unwrap();
-        let projects: Vec<_> = permissions.iter().map(|permission| permission["namespace"].as_str().unwrap()).collect();
-        assert_eq!((projects, site.policies.len()), (vec!["library", "123"], 2));
-    });
-}
-
-#[tokio::test]
 async fn a_dry_run_writes_nothing() {
     let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
     let ran = run(&machine, &harbor, &["connect", "library", "--dry-run"]).await;
@@ -177,39 +167,9 @@ async fn the_configuration_says_what_a_project_needs() {
 }
 
 #[tokio::test]
-async fn an_administrator_of_a_project_makes_a_robot_of_it() {
-    let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
-    let ran = run_as(&machine, &harbor, MAINTAINER, &["connect", "library", "--show-robot-secret"]).await;
-    assert!(ran.code == Some(1) && ran.stderr.contains("--robot-level project"), "{ran:?}");
-    assert_eq!(harbor.written(), [""; 0]);
-    let args = ["connect", "library", "--show-robot-secret", "--robot-level", "project"];
-    for expected in ["robot robot$library+accel created", "robot robot$library+accel is right"] {
-        let ran = run_as(&machine, &harbor, MAINTAINER, &args).await;
-        assert!(ran.code == Some(0) && ran.stdout.contains(expected), "{ran:?}");
-    }
-    let ran = run_as(&machine, &harbor, MAINTAINER, &["connect", "library", "team", "--robot-level", "project"]).await;
-    assert!(ran.code == Some(2) && ran.stderr.contains("once for each"), "{ran:?}");
-}
-
-#[tokio::test]
-async fn a_new_secret_replaces_the_old_one() {
-    let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
-    let file = machine.write("robot", "not ours");
-    let args = ["connect", "library", "--robot-secret-file", "robot"];
-    let ran = run(&machine, &harbor, &args).await;
-    assert!(ran.code == Some(1) && ran.stderr.contains("is not overwritten"), "{ran:?}");
-    assert_eq!(harbor.written(), [""; 0], "a secret without a place is not made");
-    std::fs::remove_file(&file).unwrap();
-    run(&machine, &harbor, &args).await;
-    let ran = run(&machine, &harbor, &[&args[..], &["--new-robot-secret"]].concat()).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{ROBOT_SECRET}-2"));
-}
-
-#[tokio::test]
 async fn what_was_done_before_a_failure_is_told_and_the_next_run_goes_on() {
     let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
-    harbor.site(|site| site.broken = Some(("POST", "/projects/team/webhook/policies")));
+    harbor.site(|site| site.refused = Some(("POST", "/projects/team/webhook/policies", 500)));
     let args = ["connect", "library", "team", "--robot-secret-file", "robot"];
     let ran = run(&machine, &harbor, &args).await;
     assert!(ran.code == Some(3) && ran.stderr.contains("create the webhook policy of team, with 500"), "{ran:?}");
@@ -217,7 +177,7 @@ async fn what_was_done_before_a_failure_is_told_and_the_next_run_goes_on() {
         ran.stdout.contains("library: webhook policy accel created") && ran.stdout.contains("robot$accel created"),
         "{ran:?}"
     );
-    harbor.site(|site| site.broken = None);
+    harbor.site(|site| site.refused = None);
     let ran = run(&machine, &harbor, &args).await;
     assert!(ran.code == Some(0) && ran.stdout.matches("created").count() == 1, "{ran:?}");
 }

@@ -1,5 +1,8 @@
 //! A Harbor as far as `accelctl harbor` needs one: the calls of its API version 2.0, with Harbor's checks and answers.
 
+mod robots;
+mod tls;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+pub(crate) use tls::authority;
 
 pub(crate) const ADMIN: (&str, &str) = ("admin", "adm1n-s3cret");
 /// Administrator of its projects, and of nothing else.
@@ -26,8 +31,10 @@ pub(crate) struct Site {
     pub(crate) projects: Vec<(&'static str, i64, bool)>,
     pub(crate) policies: Vec<Value>,
     pub(crate) robots: Vec<Value>,
-    /// Calls that are answered 500: method and the end of the path.
-    pub(crate) broken: Option<(&'static str, &'static str)>,
+    /// Whether whoever makes a robot, or a new secret of one, is told the secret.
+    pub(crate) tells_secrets: bool,
+    /// Calls that are refused: method, the end of the path, and the status.
+    pub(crate) refused: Option<(&'static str, &'static str, u16)>,
     next_id: i64,
 }
 
@@ -39,6 +46,7 @@ struct Shared {
 
 /// It stops when it is dropped.
 pub(crate) struct HarborDouble {
+    scheme: &'static str,
     addr: SocketAddr,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -48,23 +56,13 @@ impl HarborDouble {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let site = Site {
-            version: "v2.14.1-5d1ff0fa".to_owned(),
-            notification_enable: true,
-            projects: vec![("library", 1, false), ("team", 2, false), ("hub", 3, true), ("123", 4, false)],
-            policies: Vec::new(),
-            robots: Vec::new(),
-            broken: None,
-            next_id: 10,
-        };
-        let shared = Arc::new(Shared { site: Mutex::new(site), lines: Mutex::default() });
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let (shared, router) = site();
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { addr, shared, task }
+        Self { scheme: "http", addr, shared, task }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("{}://{}", self.scheme, self.addr)
     }
 
     /// Looks at the site, or changes it.
@@ -89,6 +87,23 @@ impl Drop for HarborDouble {
     }
 }
 
+/// A Harbor that nothing has been set up in, and what answers for it.
+fn site() -> (Arc<Shared>, Router) {
+    let site = Site {
+        version: "v2.14.1-5d1ff0fa".to_owned(),
+        notification_enable: true,
+        projects: vec![("library", 1, false), ("team", 2, false), ("hub", 3, true), ("123", 4, false)],
+        policies: Vec::new(),
+        robots: Vec::new(),
+        tells_secrets: true,
+        refused: None,
+        next_id: 10,
+    };
+    let shared = Arc::new(Shared { site: Mutex::new(site), lines: Mutex::default() });
+    let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+    (shared, router)
+}
+
 type Answer = (StatusCode, Value);
 
 fn refuse(status: StatusCode, message: &str) -> Answer {
@@ -104,8 +119,11 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let header = parts.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
     let user = [ADMIN, MAINTAINER].into_iter().find(|user| header == Some(login(*user))).map(|(name, _)| name);
     let mut site = shared.site.lock().unwrap();
-    if site.broken.is_some_and(|(method, end)| parts.method == method && parts.uri.path().ends_with(end)) {
-        return (StatusCode::INTERNAL_SERVER_ERROR, "<html>").into_response();
+    if let Some((method, end, status)) = site.refused
+        && parts.method == method
+        && parts.uri.path().ends_with(end)
+    {
+        return (StatusCode::from_u16(status).unwrap(), "<html>").into_response();
     }
     let named = parts.headers.get("x-is-resource-name").is_some_and(|value| value == "true");
     assert!(named, "a project of digits alone would be taken for an id");
@@ -198,105 +216,6 @@ impl Site {
             }
             _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "no"),
         }
-    }
-
-    fn robot(&mut self, method: &str, user: &str, id: Option<&&str>, uri: &Uri, body: Value) -> Answer {
-        let query = parameter(uri, "q").unwrap_or_default();
-        let keys: Vec<(&str, &str)> = query.split(',').filter_map(|pair| pair.split_once('=')).collect();
-        let key = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let own = |id: &&str| self.robots.iter().position(|robot| robot["id"].as_i64() == id.parse().ok());
-        let at = id.and_then(own);
-        let level = match at {
-            Some(at) => self.robots[at]["level"].as_str().unwrap().to_owned(),
-            None if method == "GET" => key("Level").unwrap_or_else(|| "system".to_owned()),
-            None => body["level"].as_str().unwrap_or_default().to_owned(),
-        };
-        if level == "system" && user != ADMIN.0 {
-            return refuse(StatusCode::FORBIDDEN, user);
-        }
-        match (method, id, at) {
-            ("GET", None, _) => {
-                let project = key("ProjectID").unwrap_or_else(|| "0".to_owned());
-                let name = key("name");
-                let fits = |robot: &&Value| {
-                    let bare = robot["name"].as_str().unwrap().trim_start_matches("robot$");
-                    robot["project"].as_i64() == project.parse().ok() && name.as_deref().is_none_or(|name| name == bare)
-                };
-                page(self.robots.iter().filter(fits), uri)
-            }
-            ("GET", Some(_), Some(at)) => (StatusCode::OK, self.robots[at].clone()),
-            ("POST", None, _) => self.create_robot(&body),
-            ("PUT", Some(_), Some(at)) => self.update_robot(at, body),
-            ("PATCH", Some(_), Some(_)) => (StatusCode::OK, json!({"secret": format!("{ROBOT_SECRET}-2")})),
-            _ => refuse(StatusCode::NOT_FOUND, "no robot"),
-        }
-    }
-
-    fn check_robot(body: &Value) -> Result<(), Answer> {
-        let bad = |message: &str| Err(refuse(StatusCode::BAD_REQUEST, message));
-        let permissions = body["permissions"].as_array().cloned().unwrap_or_default();
-        if permissions.is_empty() || permissions.iter().any(|p| p["access"].as_array().is_none_or(Vec::is_empty)) {
-            return bad("bad request empty permission");
-        }
-        let accesses = permissions.iter().flat_map(|permission| permission["access"].as_array().unwrap());
-        for access in accesses {
-            let action = access["action"].as_str().unwrap_or_default();
-            if access["resource"] != "repository" || !["pull", "push", "delete", "list", "read"].contains(&action) {
-                return bad("bad request permission");
-            }
-        }
-        match body["duration"].as_i64() {
-            Some(-1 | 1..) => Ok(()),
-            _ => bad("bad request error duration input"),
-        }
-    }
-
-    fn create_robot(&mut self, body: &Value) -> Answer {
-        if let Err(answer) = Self::check_robot(body) {
-            return answer;
-        }
-        let permissions = body["permissions"].as_array().unwrap();
-        let namespace = permissions[0]["namespace"].as_str().unwrap();
-        let (name, project) = match body["level"].as_str() {
-            Some("project") if permissions.len() == 1 => {
-                let id = self.projects.iter().find(|(name, ..)| *name == namespace).unwrap().1;
-                (format!("robot${namespace}+{}", body["name"].as_str().unwrap()), id)
-            }
-            Some("system") => (format!("robot${}", body["name"].as_str().unwrap()), 0),
-            _ => return refuse(StatusCode::BAD_REQUEST, "bad request permission"),
-        };
-        self.next_id += 1;
-        let days = body["duration"].as_i64().unwrap();
-        let expires = if days < 0 { -1 } else { 4_000_000_000 + days };
-        let mut robot = body.clone();
-        robot["id"] = self.next_id.into();
-        robot["name"] = name.clone().into();
-        robot["editable"] = true.into();
-        robot["expires_at"] = expires.into();
-        robot["project"] = project.into();
-        self.robots.push(robot);
-        (
-            StatusCode::CREATED,
-            json!({"id": self.next_id, "name": name, "secret": ROBOT_SECRET, "expires_at": expires,
-                   "creation_time": "2026-01-01T00:00:00.000Z"}),
-        )
-    }
-
-    fn update_robot(&mut self, at: usize, body: Value) -> Answer {
-        if let Err(answer) = Self::check_robot(&body) {
-            return answer;
-        }
-        let robot = &mut self.robots[at];
-        if robot["name"] != body["name"] || robot["level"] != body["level"] {
-            return refuse(StatusCode::BAD_REQUEST, "cannot update the level or name of robot");
-        }
-        if robot["duration"] != body["duration"] {
-            robot["expires_at"] = (4_000_000_000 + body["duration"].as_i64().unwrap()).into();
-        }
-        for key in ["description", "disable", "duration", "permissions"] {
-            robot[key] = body[key].clone();
-        }
-        (StatusCode::OK, Value::Null)
     }
 }
 

@@ -1,0 +1,48 @@
+//! The robot account: its rights, its secret and its end.
+
+use super::{run, run_as};
+use crate::harbor_double::{HarborDouble, MAINTAINER, ROBOT_SECRET};
+use crate::machine::Machine;
+
+#[tokio::test]
+async fn one_more_project_takes_no_right_away() {
+    let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
+    run(&machine, &harbor, &["connect", "library", "--show-robot-secret"]).await;
+    let ran = run(&machine, &harbor, &["connect", "123"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    harbor.site(|site| {
+        let permissions = site.robots[0]["permissions"].as_array().unwrap();
+        let projects: Vec<_> = permissions.iter().map(|permission| permission["namespace"].as_str().unwrap()).collect();
+        assert_eq!((projects, site.policies.len()), (vec!["library", "123"], 2));
+    });
+}
+
+#[tokio::test]
+async fn an_administrator_of_a_project_makes_a_robot_of_it() {
+    let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
+    let ran = run_as(&machine, &harbor, MAINTAINER, &["connect", "library", "--show-robot-secret"]).await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("--robot-level project"), "{ran:?}");
+    assert_eq!(harbor.written(), [""; 0]);
+    let args = ["connect", "library", "--show-robot-secret", "--robot-level", "project"];
+    for expected in ["robot robot$library+accel created", "robot robot$library+accel is right"] {
+        let ran = run_as(&machine, &harbor, MAINTAINER, &args).await;
+        assert!(ran.code == Some(0) && ran.stdout.contains(expected), "{ran:?}");
+    }
+    let ran = run_as(&machine, &harbor, MAINTAINER, &["connect", "library", "team", "--robot-level", "project"]).await;
+    assert!(ran.code == Some(2) && ran.stderr.contains("once for each"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_new_secret_replaces_the_old_one() {
+    let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
+    let file = machine.write("robot", "not ours");
+    let args = ["connect", "library", "--robot-secret-file", "robot"];
+    let ran = run(&machine, &harbor, &args).await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("is not overwritten"), "{ran:?}");
+    assert_eq!(harbor.written(), [""; 0], "a secret without a place is not made");
+    std::fs::remove_file(&file).unwrap();
+    run(&machine, &harbor, &args).await;
+    let ran = run(&machine, &harbor, &[&args[..], &["--new-robot-secret"]].concat()).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{ROBOT_SECRET}-2"));
+}
