@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use reqwest::header::HeaderValue;
 
 use super::address::Project;
-use super::robot::{Access, Level};
+use super::robot::{Access, Level, Rights};
 use super::{SetUpArgs, policy, robot};
 use crate::exit::WrongUsage;
 
@@ -87,13 +87,10 @@ impl SetUpArgs {
     }
 
     fn robot(&self, projects: &BTreeSet<&Project>, configured: Option<&Configured>) -> anyhow::Result<robot::Wanted> {
-        let mut access = Access::new();
-        for project in projects {
-            match configured {
-                Some(configured) => configured.add_access(project, &mut access),
-                None => add(&mut access, project, true, self.delete),
-            }
-        }
+        let access = match configured {
+            Some(configured) => configured.access(projects),
+            None => projects.iter().map(|project| ((*project).clone(), rights(true, self.delete))).collect(),
+        };
         if self.robot_level == Level::Project && access.len() != 1 {
             let names: Vec<&str> = access.keys().map(Project::as_str).collect();
             return Err(WrongUsage(format!(
@@ -163,26 +160,34 @@ impl Configured {
         ConfiguredLogin { project: project.clone(), username: login.map(|(username, _)| username.to_owned()) }
     }
 
-    /// Sources are pulled; targets, wherever in this Harbor they go, are pushed and deleted.
-    fn add_access(&self, project: &Project, access: &mut Access) {
-        add(access, project, false, false);
-        let Ok(source) = Reference::new(&self.host, &format!("{project}/image"), Some("tag"), None) else { return };
-        for entry in self.config.rules_of_project(&self.host, project.as_str()).flat_map(|rule| &rule.convert) {
-            let target = entry.target.expand(&source, Some(Digest::of(b"")));
-            let Ok(target) = target else { continue };
-            let Ok(target_project) = target.project().parse::<Project>() else { continue };
-            if self.config.host_of(target.host()) == Some(&self.host) {
-                add(access, &target_project, true, entry.delete);
-            }
-        }
+    /// The named projects and those that their targets go to. Harbor keeps the rights in a project as a whole, so in
+    /// each stands what the targets of all rules need there.
+    fn access(&self, projects: &BTreeSet<&Project>) -> Access {
+        let targets = projects.iter().flat_map(|project| self.targets_of(project));
+        let reached: BTreeSet<Project> = projects.iter().copied().cloned().chain(targets).collect();
+        let with_rights = reached.into_iter().map(|project| {
+            let entries: Vec<_> = self.config.entries_into(&self.host, project.as_str()).collect();
+            let rights = rights(!entries.is_empty(), entries.iter().any(|entry| entry.delete));
+            (project, rights)
+        });
+        with_rights.collect()
+    }
+
+    /// Where in this Harbor the targets of a project's images go.
+    fn targets_of(&self, project: &Project) -> Vec<Project> {
+        let source = Reference::new(&self.host, &format!("{project}/image"), Some("tag"), None);
+        let Ok(source) = source else { return Vec::new() };
+        let entries = self.config.rules_of_project(&self.host, project.as_str()).flat_map(|rule| &rule.convert);
+        let targets = entries.filter_map(|entry| entry.target.expand(&source, Some(Digest::of(b""))).ok());
+        let here = targets.filter(|target| self.config.host_of(target.host()) == Some(&self.host));
+        here.filter_map(|target| target.project().parse().ok()).collect()
     }
 }
 
-fn add(access: &mut Access, project: &Project, push: bool, delete: bool) {
-    let rights = access.entry(project.clone()).or_default();
-    rights.insert("pull");
-    rights.extend(push.then_some("push"));
-    rights.extend(delete.then_some("delete"));
+/// Everything is pulled, sources and targets.
+fn rights(push: bool, delete: bool) -> Rights {
+    let all = [Some("pull"), push.then_some("push"), delete.then_some("delete")];
+    all.into_iter().flatten().collect()
 }
 
 /// The value that the environment has: of the variable that was named, or of the usual one.

@@ -37,6 +37,15 @@ pub enum TargetError {
     },
 }
 
+/// The sources whose targets are in one project, as far as a template tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sources {
+    /// Of any project; perhaps not all of them.
+    Any,
+    /// Those of this project.
+    Project(String),
+}
+
 const HOLES: [&str; 6] = ["host", "project", "name", "repository", "tag", "digest"];
 
 impl TargetTemplate {
@@ -75,6 +84,20 @@ impl TargetTemplate {
     pub fn fixed_host(&self) -> Option<&str> {
         let first = self.0.split('/').next()?;
         (self.names_host() && first != "{host}").then_some(first)
+    }
+
+    /// The sources whose targets are in `project`: at least those; `None` if there are none.
+    pub(crate) fn sources_of(&self, project: &str) -> Option<Sources> {
+        let repository = if self.names_host() { self.0.split_once('/')?.1 } else { &self.0 };
+        let own = repository.split(['/', ':']).next()?;
+        let Some((before, rest)) = own.split_once('{') else { return (own == project).then_some(Sources::Any) };
+        let (hole, after) = rest.split_once('}')?;
+        let filled = project.strip_prefix(before)?;
+        match hole {
+            "project" | "repository" if after.is_empty() => Some(Sources::Project(filled.to_owned())),
+            "project" if !after.contains('{') => Some(Sources::Project(filled.strip_suffix(after)?.to_owned())),
+            _ => Some(Sources::Any),
+        }
     }
 
     /// Whether `tag` has the form of the tags this template gives. A template whose tag is `{tag}` alone gives any.
@@ -165,6 +188,54 @@ mod tests {
         assert!(matches!(template.expand(&long, None), Err(TargetError::NotAReference { .. })));
         let untagged: Reference = format!("h.example/r@{}", Digest::of(b"")).parse().unwrap();
         assert!(matches!(template.expand(&untagged, None), Err(TargetError::Untagged(_))));
+    }
+
+    #[test]
+    fn knows_whose_targets_a_project_holds() {
+        let of = |project: &str| Some(Sources::Project(project.to_owned()));
+        let rows = [
+            ("{repository}:{tag}-esgz", "team", of("team")),
+            ("{host}/{repository}:{tag}-x", "team", of("team")),
+            ("other.example:5000/{project}/x:{tag}", "team", of("team")),
+            ("fast/{name}:{tag}", "fast", Some(Sources::Any)),
+            ("fast/{name}:{tag}", "team", None),
+            ("fast-{project}-x/{name}:{tag}", "fast-team-x", of("team")),
+            ("fast-{project}-x/{name}:{tag}", "fast-team", None),
+            ("fast-{repository}:{tag}", "fast-team", of("team")),
+            ("fast-{repository}-x:{tag}", "fast-team", Some(Sources::Any)),
+            ("{project}-{name}:{tag}", "team-app", Some(Sources::Any)),
+            ("{name}:{tag}", "app", Some(Sources::Any)),
+        ];
+        for (template, project, expected) in rows {
+            let sources = template.parse::<TargetTemplate>().unwrap().sources_of(project);
+            assert_eq!(sources, expected, "{template} {project}");
+        }
+    }
+
+    #[test]
+    fn no_source_of_a_target_is_left_out() {
+        let sources = ["h.example/team/app:1", "h.example/team/sub/app:1", "h.example/app:1"];
+        let templates = [
+            "{repository}:{tag}",
+            "a/{name}:{tag}",
+            "{project}/a:{tag}",
+            "a-{project}-b/{name}:{tag}",
+            "a-{repository}-b:{tag}",
+            "{name}:{tag}",
+            "{name}-b:{tag}",
+            "{project}-{name}:{tag}",
+            "{tag}{project}/{name}:{tag}",
+            "{host}/b{repository}{project}:{tag}",
+            "other.example/{repository}/{name}:{tag}",
+        ];
+        for template in templates.map(|text| text.parse::<TargetTemplate>().unwrap()) {
+            for source in sources.map(|text| text.parse::<Reference>().unwrap()) {
+                let target = template.expand(&source, None).unwrap();
+                let found = template.sources_of(target.project());
+                let own = Sources::Project(source.project().to_owned());
+                assert!(found == Some(Sources::Any) || found == Some(own), "{template} {source}: {found:?}");
+            }
+        }
     }
 
     #[test]

@@ -46,3 +46,24 @@ async fn a_new_secret_replaces_the_old_one() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{ROBOT_SECRET}-2"));
 }
+
+#[tokio::test]
+async fn no_run_takes_away_what_the_rules_of_another_project_need() {
+    let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
+    let host = harbor.url().replace("http://", "");
+    let config = format!(
+        "registries: {{ '{host}': {{ plain_http: true }} }}\nrules:\n  - match: {{ repository: 'library/*' }}\n    \
+         convert: [{{ format: estargz, target: 'team/{{name}}:{{tag}}', delete: true }}]\n"
+    );
+    machine.write("accel.yaml", &config);
+    let with_config = |project| ["connect", project, "--config", "accel.yaml", "--robot-secret-file", "robot"];
+    run(&machine, &harbor, &with_config("library")).await;
+    let ran = run(&machine, &harbor, &with_config("team")).await;
+    assert!(ran.code == Some(0) && ran.stdout.contains("robot robot$accel is right"), "{ran:?}");
+    harbor.site(|site| {
+        let permissions = site.robots[0]["permissions"].as_array().unwrap();
+        let team = permissions.iter().find(|permission| permission["namespace"] == "team").unwrap();
+        let actions: Vec<_> = team["access"].as_array().unwrap().iter().map(|access| &access["action"]).collect();
+        assert_eq!(actions, ["delete", "pull", "push"]);
+    });
+}

@@ -6,8 +6,9 @@ use accel_image::Reference;
 
 use super::fault::join;
 use super::patterns::overlap;
-use super::{Config, Registry, RegistryKey, Rule};
+use super::{Config, Convert, Registry, RegistryKey, Rule};
 use crate::secret::SecretRef;
+use crate::target::Sources;
 use crate::task::RetryPolicy;
 
 /// Other names of Docker Hub, which references and logins use.
@@ -116,6 +117,25 @@ impl Config {
             let fits = |pattern: &Option<String>, text: &str| pattern.as_deref().is_none_or(|p| overlap(p, text));
             fits(&rule.matches.host, host) && fits(&rule.matches.repository, &repositories)
         })
+    }
+
+    /// The entries of rules whose targets may be in `project` of a configured host, wherever their sources are.
+    pub fn entries_into(&self, host: &str, project: &str) -> impl Iterator<Item = &Convert> {
+        let leads_there = move |rule: &Rule, entry: &Convert| {
+            let fits = |pattern: &Option<String>, text: &str| pattern.as_deref().is_none_or(|p| overlap(p, text));
+            let to_host = match entry.target.fixed_host() {
+                Some(fixed) => self.host_of(fixed) == Some(host),
+                None => fits(&rule.matches.host, host),
+            };
+            let of = &rule.matches.repository;
+            to_host
+                && match entry.target.sources_of(project) {
+                    None => false,
+                    Some(Sources::Any) => true,
+                    Some(Sources::Project(source)) => fits(of, &source) || fits(of, &format!("{source}/*")),
+                }
+        };
+        self.rules.iter().flat_map(move |rule| rule.convert.iter().filter(move |entry| leads_there(rule, entry)))
     }
 
     /// The value of the `Authorization` header for events of `project` of a configured host: one of its own before

@@ -108,6 +108,28 @@ fn knows_what_concerns_a_project() {
 }
 
 #[test]
+fn knows_whose_targets_go_into_a_project() {
+    let text = "registries: { a.example: {}, b.example: {} }\nrules:\n\
+        - { match: { host: a.example, repository: 'library/*' }, convert: [{ format: estargz, target: 'fast/{name}:{tag}-1' }] }\n\
+        - { match: { repository: 'team/*' }, convert: [{ format: estargz, target: '{repository}:{tag}-2' }] }\n\
+        - { match: { host: b.example }, convert: [{ format: estargz, target: 'a.example/{project}-b/{name}:{tag}-3' }] }";
+    let config = super::parse(text, "test").unwrap();
+    let rows = [
+        ("a.example", "library", ""),
+        ("a.example", "fast", "1"),
+        ("a.example", "team", "2"),
+        ("a.example", "team-b", "3"),
+        ("b.example", "fast", ""),
+        ("b.example", "team", "2"),
+        ("b.example", "team-b", ""),
+    ];
+    for (host, project, expected) in rows {
+        let found = config.entries_into(host, project).map(|entry| entry.target.as_str().rsplit('-').next().unwrap());
+        assert_eq!(found.collect::<Vec<_>>().join(" "), expected, "{host}/{project}");
+    }
+}
+
+#[test]
 fn outputs_have_the_defaults_of_their_format() {
     let config = good();
     let (entry, output) = config.rules[1].outputs().next().unwrap();
