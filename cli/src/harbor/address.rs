@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::api::Address;
 
 /// The path of Accel's webhook, behind whatever a front door puts before it.
-const WEBHOOK_PATH: &str = "/api/v1/conversions";
+pub(super) const WEBHOOK_PATH: &str = "/api/v1/conversions";
 
 /// Where a Harbor is. HTTPS, unless `http://` is written out.
 #[derive(Debug, Clone)]

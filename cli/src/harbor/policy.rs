@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use accel_domain::Secret;
 use serde_json::{Value, json};
 
-use super::address::{Project, WebhookUrl};
+use super::address::{Project, WEBHOOK_PATH, WebhookUrl};
 use super::plan::{Plan, change};
 use crate::out::plain;
 
@@ -76,14 +76,15 @@ impl Wanted {
             document["event_types"] = json!(self.events);
             changes.push(change("events", &list(&events), &list(&self.events)));
         }
-        let at = self.target_in(policy).unwrap_or_default();
-        match policy["targets"].get(at).filter(|target| target.is_object()) {
-            Some(target) => document["targets"][at] = self.correct_target(target, &mut changes),
+        let mut targets = policy["targets"].as_array().cloned().unwrap_or_default();
+        match self.target_in(policy).or_else(|| former(&targets)) {
+            Some(at) => targets[at] = self.correct_target(&targets[at], &mut changes),
             None => {
-                document["targets"] = json!([self.target()]);
+                targets.push(self.target());
                 changes.push(format!("address: {}", self.url.as_str()));
             }
         }
+        document["targets"] = targets.into();
         Plan::of(policy, document, changes)
     }
 
@@ -91,10 +92,8 @@ impl Wanted {
     fn correct_target(&self, found: &Value, changes: &mut Vec<String>) -> Value {
         let (mut target, wanted) = (found.clone(), self.target());
         let text = |value: &Value| plain(value.as_str().unwrap_or_default());
-        for (key, name) in [("type", "type"), ("address", "address")] {
-            if found[key] != wanted[key] {
-                changes.push(change(name, &text(&found[key]), &text(&wanted[key])));
-            }
+        if found["address"] != wanted["address"] {
+            changes.push(change("address", &text(&found["address"]), &text(&wanted["address"])));
         }
         if found["auth_header"] != wanted["auth_header"] {
             changes.push("auth header".to_owned());
@@ -102,10 +101,22 @@ impl Wanted {
         if found["skip_cert_verify"].as_bool().unwrap_or_default() != self.skip_cert_verify {
             changes.push(format!("certificate check {}", if self.skip_cert_verify { "off" } else { "on" }));
         }
-        for key in ["type", "address", "auth_header", "skip_cert_verify"] {
+        for key in ["address", "auth_header", "skip_cert_verify"] {
             target[key] = wanted[key].clone();
         }
         target
+    }
+}
+
+/// Where the target is that led to Accel before its address changed: an address of Accel's form, or the only one of
+/// HTTP. Whatever else a policy tells stays as it is.
+fn former(targets: &[Value]) -> Option<usize> {
+    let http: Vec<(usize, &Value)> =
+        targets.iter().enumerate().filter(|(_, target)| target["type"] == "http").collect();
+    let has_form = |target: &Value| target["address"].as_str().is_some_and(|address| address.ends_with(WEBHOOK_PATH));
+    match (http.iter().find(|(_, target)| has_form(target)), http.as_slice()) {
+        (Some((at, _)), _) | (None, [(at, _)]) => Some(*at),
+        (None, _) => None,
     }
 }
 
@@ -160,8 +171,7 @@ mod tests {
     #[test]
     fn a_policy_that_differs_is_corrected_and_keeps_the_rest() {
         type Differ = fn(&mut Value);
-        let rows: [(Differ, &str); 8] = [
-            (|policy| policy["targets"] = json!(["odd"]), "address: https://accel"),
+        let rows: [(Differ, &str); 7] = [
             (|policy| policy["enabled"] = false.into(), "enabled"),
             (|policy| policy["event_types"] = json!(["PULL_ARTIFACT"]), "events: PULL_ARTIFACT -> PUSH_ARTIFACT"),
             (|policy| policy["event_types"] = Value::Null, "events: none -> PUSH_ARTIFACT"),
@@ -179,6 +189,33 @@ mod tests {
             assert!(!changes[0].contains("s3cret"), "{changes:?}");
             assert_eq!(document["creator"], "admin");
             assert!(matches!(wanted(&[PUSH]).plan(&[document]), Plan::Keep(_)), "{told}: the second run does nothing");
+        }
+    }
+
+    #[test]
+    fn a_policy_of_our_name_keeps_the_targets_that_are_not_ours() {
+        let slack = json!({"type": "slack", "address": "https://slack.example/"});
+        let http = |address: &str| json!({"type": "http", "address": address});
+        let (ours, old) = (wanted(&[PUSH]).target(), "https://old.example/api/v1/conversions");
+        let others = [http("https://a.example/"), http("https://b.example/")];
+        let rows = [
+            (json!([slack]), json!([slack, ours])),
+            (json!([slack, http("https://old.example/")]), json!([slack, ours])),
+            (json!([others[0], http(old)]), json!([others[0], ours])),
+            (json!([others[0], others[1]]), json!([others[0], others[1], ours])),
+        ];
+        for (targets, expected) in rows {
+            let mut policy = found("accel", "");
+            policy["targets"] = targets;
+            let plan = wanted(&[PUSH]).plan(&[policy]);
+            let Plan::Update { document, .. } = &plan else { panic!("{plan:?}") };
+            let told = |target: &Value| target["address"].clone();
+            let addresses = |targets: &Value| targets.as_array().unwrap().iter().map(told).collect::<Vec<_>>();
+            assert_eq!(addresses(&document["targets"]), addresses(&expected), "{expected}");
+            assert!(
+                matches!(wanted(&[PUSH]).plan(std::slice::from_ref(document)), Plan::Keep(_)),
+                "the second run does nothing"
+            );
         }
     }
 
