@@ -3,25 +3,19 @@
 mod address;
 mod error;
 
-use std::time::Duration;
-
 use accel_domain::TaskId;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::https;
+use crate::https::{self, ANSWER_TIME, Answer};
 
-pub(crate) use address::{Address, DEFAULT_ADDRESS};
+pub(crate) use address::{Address, DEFAULT_ADDRESS, bare_url};
 pub(crate) use error::ApiError;
 
 const CONVERSIONS: &str = "api/v1/conversions";
 const TASK_ID: &str = "x-accel-task-id";
-/// For an answer that nothing has to be waited for.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// A page of 1,000 tasks is a tenth of it.
-const MAX_BODY_BYTES: usize = 16 << 20;
 
 /// The value of the `Authorization` header, and the variable that it comes from.
 pub(crate) struct AuthHeader {
@@ -62,12 +56,6 @@ pub(crate) struct Page {
     pub(crate) rows: Vec<Value>,
     /// The query of the next page.
     pub(crate) next: Option<String>,
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
 }
 
 impl Api {
@@ -142,20 +130,12 @@ impl Api {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
         };
-        let fail = |error: reqwest::Error| ApiError::network(&self.address, error);
-        let mut response = request.send().await.map_err(fail)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = https::body(&mut response, MAX_BODY_BYTES).await.map_err(fail)?;
-        let body = body.ok_or_else(|| self.not_accel("its answer is too large"))?;
-        Ok(Answer { status, headers, body })
+        https::send(request).await.map_err(|none| ApiError::of_none(self.address.to_string(), none))
     }
 
     fn parse<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, ApiError> {
-        serde_json::from_slice(&answer.body).map_err(|error| self.not_accel(error))
-    }
-
-    fn not_accel(&self, reason: impl ToString) -> ApiError {
-        ApiError::NotAccel { at: self.address.to_string(), reason: reason.to_string() }
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| ApiError::NotAccel { at: self.address.to_string(), reason: error.to_string() })
     }
 
     fn refused(&self, answer: &Answer) -> ApiError {
@@ -163,10 +143,6 @@ impl Api {
         match answer.status {
             StatusCode::UNAUTHORIZED if self.auth.is_none() => ApiError::NoHeader { at, variable },
             StatusCode::UNAUTHORIZED => ApiError::WrongHeader { at, variable },
-            status if status.is_redirection() => {
-                let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
-                self.not_accel(format!("it redirects to {to:?}"))
-            }
             status => ApiError::of_body(at, status.as_u16(), &answer.body),
         }
     }

@@ -4,8 +4,11 @@
 
 mod address;
 mod apply;
+mod call;
 mod client;
 mod error;
+mod lifetime;
+mod look;
 mod plan;
 mod policy;
 mod report;
@@ -15,7 +18,7 @@ mod wish;
 
 use std::path::PathBuf;
 
-use accel_domain::{Secret, Timestamp};
+use accel_domain::Secret;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 
@@ -25,17 +28,13 @@ use crate::exit::{DIFFERS, Quietly, WrongUsage};
 use crate::https;
 use address::{HarborAddress, Project, WebhookUrl};
 use apply::Applied;
-use client::{About, Harbor};
-use plan::Plan;
-use report::Report;
-use wish::{ConfiguredLogin, Wish};
+use client::Harbor;
+use look::Looked;
 
 pub(crate) use error::HarborError;
 
 /// The variable that is read where no other is named.
 const HARBOR_PASSWORD: &str = "HARBOR_PASSWORD";
-/// A robot that expires within so many hours is warned of.
-const SOON_HOURS: i64 = 14 * 24;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HarborCommand {
@@ -126,21 +125,12 @@ pub(crate) struct ConnectArgs {
     new_robot_secret: bool,
 }
 
-/// A Harbor, looked at, and what is to be done there.
-struct Looked {
-    harbor: Harbor,
-    policies: Vec<(policy::Wanted, Plan)>,
-    robot: Option<(robot::Wanted, Plan)>,
-    logins: Vec<ConfiguredLogin>,
-    report: Report,
-}
-
 /// Runs the command.
 pub(crate) async fn run(command: HarborCommand) -> anyhow::Result<()> {
     match command {
         HarborCommand::Connect(args) => connect(*args).await,
         HarborCommand::Check(args) => {
-            let report = look(&args).await?.foreseen(false);
+            let report = Looked::at(&args).await?.foreseen(false);
             report.write(args.output)?;
             if report.is_right() { Ok(()) } else { Err(Quietly(DIFFERS).into()) }
         }
@@ -148,7 +138,11 @@ pub(crate) async fn run(command: HarborCommand) -> anyhow::Result<()> {
 }
 
 async fn connect(args: ConnectArgs) -> anyhow::Result<()> {
-    let looked = look(&args.set_up).await?;
+    if let Some(file) = &args.robot_secret_file {
+        secret::check_file(file)?;
+    }
+    let mut looked = Looked::at(&args.set_up).await?;
+    looked.warn_of_secret(&args);
     if args.dry_run {
         return looked.foreseen(args.new_robot_secret).write(args.set_up.output);
     }
@@ -156,74 +150,6 @@ async fn connect(args: ConnectArgs) -> anyhow::Result<()> {
     let Applied { report, refused } = looked.apply(&args).await?;
     report.write(args.set_up.output)?;
     refused.map_or(Ok(()), Err)
-}
-
-/// Looks at everything, and writes nothing.
-async fn look(args: &SetUpArgs) -> anyhow::Result<Looked> {
-    let wish = Wish::of(args).await?;
-    let harbor = args.open()?;
-    let about = harbor.about().await?;
-    let mut warnings = wish.warnings;
-    warnings.extend(about_warnings(&about));
-    let mut policies = Vec::new();
-    for wanted in wish.policies {
-        harbor.project(&wanted.project).await?;
-        let what = format!("list the webhook policies of {}", wanted.project);
-        let found = harbor.list(&format!("projects/{}/webhook/policies", wanted.project), None, &what).await?;
-        let plan = wanted.plan(&found);
-        policies.push((wanted, plan));
-    }
-    let robot = match wish.robot {
-        Some(wanted) => Some(look_at_robot(&harbor, wanted, &mut warnings).await?),
-        None => None,
-    };
-    let (name, version) = (args.harbor.0.to_string(), about.version().to_owned());
-    let report = Report { harbor: name, version, dry_run: false, policies: Vec::new(), robot: None, warnings };
-    Ok(Looked { harbor, policies, robot, logins: wish.logins, report })
-}
-
-async fn look_at_robot(
-    harbor: &Harbor,
-    wanted: robot::Wanted,
-    warnings: &mut Vec<String>,
-) -> anyhow::Result<(robot::Wanted, Plan)> {
-    let mut id = None;
-    for (project, rights) in &wanted.access {
-        let info = harbor.project(project).await?;
-        if info.is_proxy_cache() && rights.contains("push") {
-            warnings.push(format!(
-                "{project} is a proxy cache, which takes no pushes: send its targets to another project, with a rule \
-                 like `target: \"accelerated/{{name}}:{{tag}}-esgz\"`"
-            ));
-        }
-        id = Some(info.id);
-    }
-    let found = harbor.list("robots", Some(&wanted.query(id)), "list robot accounts").await?;
-    let plan = wanted.plan(&found);
-    if let Plan::Update { document, .. } | Plan::Keep(document) = &plan
-        && let Some(end) = robot::expires(document)
-        && end.as_second() - Timestamp::now().as_second() < SOON_HOURS * 3600
-        && wanted.days.is_none()
-    {
-        let day = end.strftime("%Y-%m-%d");
-        let longer = "--robot-days DAYS, counted from its creation, gives it longer";
-        warnings.push(format!("the robot's login ends, or ended, on {day}: {longer}"));
-    }
-    Ok((wanted, plan))
-}
-
-fn about_warnings(about: &About) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if !about.sends_events() {
-        warnings.push(
-            "webhooks are off in the whole Harbor: an administrator turns them on (Configuration, System Settings)"
-                .to_owned(),
-        );
-    }
-    if about.is_read_only() {
-        warnings.push("the Harbor is read-only: nothing can be pushed to it".to_owned());
-    }
-    warnings
 }
 
 impl SetUpArgs {

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use accel_domain::ErrorClass;
 use anyhow::Context as _;
-use reqwest::{Client, Response, redirect};
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -15,7 +17,36 @@ use rustls_platform_verifier::Verifier;
 use crate::api::Address;
 use crate::out::plain;
 
+/// For an answer that nothing has to be waited for.
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(60);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// A page of 1,000 tasks is a tenth of it.
+const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// An answer, read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is no answer to look at. The texts say the reason, and hold neither URL nor secret.
+pub(crate) enum NoAnswer {
+    /// Nobody answers there, or not in TLS that is trusted.
+    Unreachable(String),
+    /// The connection was there, and broke.
+    Broken(String),
+    /// What answers is not what was meant.
+    Strange(String),
+}
+
+impl From<reqwest::Error> for NoAnswer {
+    fn from(error: reqwest::Error) -> Self {
+        let connecting = error.is_connect();
+        let reason = reason(error);
+        if connecting { Self::Unreachable(reason) } else { Self::Broken(reason) }
+    }
+}
 
 /// A client of the server at `address`, which may be known by certificates of `ca_pem` beside the system's.
 pub(crate) fn client(address: &Address, ca_pem: Option<&[u8]>) -> anyhow::Result<Client> {
@@ -37,8 +68,35 @@ pub(crate) fn authorities(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>
     file.map(read).transpose()
 }
 
+/// Sends a request and reads the answer, of whatever status but a redirect.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, NoAnswer> {
+    let mut response = request.send().await?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    if status.is_redirection() {
+        let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
+        return Err(NoAnswer::Strange(format!("it redirects to {to:?}")));
+    }
+    match body(&mut response, MAX_BODY_BYTES).await? {
+        Some(body) => Ok(Answer { status, headers, body }),
+        None => Err(NoAnswer::Strange("its answer is too large".to_owned())),
+    }
+}
+
+/// What a server said of its refusal, fit for a terminal.
+pub(crate) fn told(message: &str) -> String {
+    if message.is_empty() { "it does not say why".to_owned() } else { plain(message) }
+}
+
+/// Whether what was refused with `status` may go well later. acceld's client took 501 and above for success.
+pub(crate) const fn class(status: u16) -> ErrorClass {
+    match status {
+        408 | 425 | 429 | 500..=599 => ErrorClass::BACKOFF,
+        _ => ErrorClass::Permanent,
+    }
+}
+
 /// The body of an answer; `None` if it is longer than `most` bytes.
-pub(crate) async fn body(response: &mut Response, most: usize) -> reqwest::Result<Option<Vec<u8>>> {
+async fn body(response: &mut Response, most: usize) -> reqwest::Result<Option<Vec<u8>>> {
     let mut body = Vec::new();
     while let Some(bytes) = response.chunk().await? {
         if body.len() + bytes.len() > most {
@@ -50,7 +108,7 @@ pub(crate) async fn body(response: &mut Response, most: usize) -> reqwest::Resul
 }
 
 /// The innermost cause, without the URL.
-pub(crate) fn reason(error: reqwest::Error) -> String {
+fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;
     while let Some(next) = cause.source() {

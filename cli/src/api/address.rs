@@ -47,13 +47,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let has_scheme = text.contains("://");
         let written = if has_scheme { text.to_owned() } else { format!("http://{text}") };
-        let mut url: Url = written.parse().with_context(|| "write host:port, http://host:port or https://host")?;
-        if !matches!(url.scheme(), "http" | "https") {
-            bail!("only http:// and https:// are spoken");
-        }
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            bail!("write host:port or a URL without user, query and fragment");
-        }
+        let mut url = bare_url(&written, "host:port, http://host:port or https://host")?;
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
@@ -70,6 +64,18 @@ impl FromStr for Address {
         }
         Ok(address)
     }
+}
+
+/// A URL of HTTP that says where, and no more. `form` is what it should look like.
+pub(crate) fn bare_url(text: &str, form: &str) -> anyhow::Result<Url> {
+    let url: Url = text.parse().with_context(|| format!("write {form}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        bail!("only http:// and https:// are spoken");
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        bail!("write {form}, without user, query and fragment");
+    }
+    Ok(url)
 }
 
 impl fmt::Display for Address {

@@ -3,9 +3,7 @@
 use accel_domain::ErrorClass;
 use serde::Deserialize;
 
-use super::Address;
-use crate::https;
-use crate::out::plain;
+use crate::https::{self, NoAnswer};
 
 /// An error of the HTTP API, or on the way to it.
 #[derive(Debug, thiserror::Error)]
@@ -41,26 +39,25 @@ struct Body {
 }
 
 impl ApiError {
-    pub(super) fn network(address: &Address, error: reqwest::Error) -> Self {
-        let (at, connecting) = (address.to_string(), error.is_connect());
-        let reason = https::reason(error);
-        if connecting { Self::Unreachable { at, reason } } else { Self::Broken { at, reason } }
+    pub(super) fn of_none(at: String, none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Unreachable(reason) => Self::Unreachable { at, reason },
+            NoAnswer::Broken(reason) => Self::Broken { at, reason },
+            NoAnswer::Strange(reason) => Self::NotAccel { at, reason },
+        }
     }
 
     pub(super) fn of_body(at: String, status: u16, body: &[u8]) -> Self {
         let body: Body = serde_json::from_slice(body).unwrap_or_default();
-        let message = if body.message.is_empty() { "it does not say why".to_owned() } else { plain(&body.message) };
-        Self::Refused { at, status, code: body.code, message }
+        Self::Refused { at, status, code: body.code, message: https::told(&body.message) }
     }
 
-    /// Whether it may go well later. acceld's client took 501 and above for success.
+    /// Whether it may go well later.
     pub(crate) fn class(&self) -> ErrorClass {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => ErrorClass::BACKOFF,
-            Self::Refused { status: 408 | 425 | 429 | 500..=599, .. } => ErrorClass::BACKOFF,
-            Self::NoHeader { .. } | Self::WrongHeader { .. } | Self::Refused { .. } | Self::NotAccel { .. } => {
-                ErrorClass::Permanent
-            }
+            Self::Refused { status, .. } => https::class(*status),
+            Self::NoHeader { .. } | Self::WrongHeader { .. } | Self::NotAccel { .. } => ErrorClass::Permanent,
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use reqwest::Url;
 use serde::Serialize;
 
-use crate::api::Address;
+use crate::api::{Address, bare_url};
 
 /// The path of Accel's webhook, behind whatever a front door puts before it.
 pub(super) const WEBHOOK_PATH: &str = "/api/v1/conversions";
@@ -71,13 +71,8 @@ impl FromStr for WebhookUrl {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url: Url = text.parse().with_context(|| format!("write https://HOST{WEBHOOK_PATH}"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            bail!("only http:// and https:// are spoken");
-        }
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            bail!("write a URL without user, query and fragment: the secret goes into the Authorization header");
-        }
+        // The secret goes into the Authorization header, not into the URL.
+        let url = bare_url(text, &format!("https://HOST{WEBHOOK_PATH}"))?;
         if !url.path().ends_with(WEBHOOK_PATH) {
             bail!("Accel's webhook ends in {WEBHOOK_PATH}");
         }

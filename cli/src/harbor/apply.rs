@@ -1,16 +1,16 @@
 //! Carries plans out, or says what would come of it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use accel_domain::Secret;
-use reqwest::Method;
+use accel_domain::{Secret, Timestamp};
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::client::Harbor;
 use super::plan::Plan;
 use super::report::{Action, PolicyLine, Report, RobotLine};
-use super::secret::Place;
-use super::{ConnectArgs, Looked, policy, robot};
+use super::secret::{self, Place};
+use super::{ConnectArgs, HarborError, Looked, lifetime, policy, robot};
 use crate::out::plain;
 
 /// What was done, and why it ended if it did before its end.
@@ -35,7 +35,7 @@ impl Looked {
     /// Does it: the robot first, since its secret is told once.
     pub(super) async fn apply(mut self, args: &ConnectArgs) -> anyhow::Result<Applied> {
         let place = self.place(args)?;
-        let refused = self.write(place, args.robot_secret_file.clone()).await.err();
+        let refused = self.write(place, args.robot_secret_file.as_deref()).await.err();
         self.warn_of_logins();
         Ok(Applied { report: self.report, refused })
     }
@@ -43,29 +43,41 @@ impl Looked {
     /// The place for a new secret, if there will be one.
     fn place(&self, args: &ConnectArgs) -> anyhow::Result<Option<Place>> {
         let Some((_, plan)) = &self.robot else { return Ok(None) };
-        if args.new_robot_secret || matches!(plan, Plan::Create(_)) {
+        if args.new_robot_secret || plan.creates() {
             let file = args.robot_secret_file.as_deref();
             return Ok(Some(Place::prepare(file, args.show_robot_secret, args.new_robot_secret)?));
         }
         Ok(None)
     }
 
-    async fn write(&mut self, place: Option<Place>, file: Option<PathBuf>) -> anyhow::Result<()> {
-        if let Some((wanted, plan)) = &self.robot {
-            let mut line = line_of_robot(wanted, plan);
-            let secret = write_robot(&self.harbor, plan, place.is_some(), &mut line).await?;
-            line.new_secret = secret.is_some();
-            let line = self.report.robot.insert(line);
-            if let (Some(place), Some(secret)) = (place, secret) {
+    async fn write(&mut self, place: Option<Place>, file: Option<&Path>) -> anyhow::Result<()> {
+        let Self { harbor, policies, robot, report, .. } = self;
+        if let Some((wanted, plan)) = robot {
+            let secret = write_robot(harbor, wanted, plan, place.is_some(), &mut report.robot).await?;
+            if let (Some(place), Some(secret), Some(line)) = (place, secret, &mut report.robot) {
                 line.secret = place.keep(secret)?.map(|secret| secret.expose().to_owned());
                 line.secret_file = file.map(|file| file.display().to_string());
             }
         }
-        for (wanted, plan) in &self.policies {
-            write_policy(&self.harbor, wanted, plan).await?;
-            self.report.policies.push(line_of_policy(wanted, plan));
+        for (wanted, plan) in policies {
+            write_policy(harbor, wanted, plan).await?;
+            report.policies.push(line_of_policy(wanted, plan));
         }
         Ok(())
+    }
+
+    /// A robot that is there keeps the secret that it was given once, which Harbor does not show again.
+    pub(super) fn warn_of_secret(&mut self, args: &ConnectArgs) {
+        let (Some((wanted, plan)), Some(file)) = (&self.robot, &args.robot_secret_file) else { return };
+        if plan.creates() || args.new_robot_secret || secret::may_hold_secret(file) {
+            return;
+        }
+        self.report.warnings.push(format!(
+            "the robot {} is there already, and Harbor does not show its secret again: nothing is written to {}. If \
+             nobody has kept the secret, --new-robot-secret makes another one and ends the old one at once",
+            plain(&name_of(plan, &wanted.name)),
+            file.display()
+        ));
     }
 
     /// The robot helps only where the configuration logs in as it.
@@ -88,55 +100,48 @@ impl Looked {
     }
 }
 
-async fn write_policy(harbor: &Harbor, wanted: &policy::Wanted, plan: &Plan) -> anyhow::Result<()> {
-    let path = format!("projects/{}/webhook/policies", wanted.project);
-    match plan {
-        Plan::Keep(_) => {}
-        Plan::Create(document) => {
-            let what = format!("create the webhook policy of {}", wanted.project);
-            harbor.ask(Method::POST, &path, Some(document), &what).await?;
-        }
-        Plan::Update { id, document, .. } => {
-            let what = format!("change the webhook policy of {}", wanted.project);
-            harbor.ask(Method::PUT, &format!("{path}/{id}"), Some(document), &what).await?;
-        }
-    }
-    Ok(())
+async fn write_policy(harbor: &Harbor, wanted: &policy::Wanted, plan: &Plan) -> Result<(), HarborError> {
+    let call = match plan {
+        Plan::Keep(_) => return Ok(()),
+        Plan::Create(_) => Call::CreatePolicy(&wanted.project),
+        Plan::Update { id, .. } => Call::ChangePolicy(&wanted.project, *id),
+    };
+    harbor.ask(call, Some(plan.document())).await.map(drop)
 }
 
-/// Gives the secret, where there is a new one.
+/// Gives the secret, where there is a new one. What is done is in the report at once, whatever fails behind it.
 async fn write_robot(
     harbor: &Harbor,
+    wanted: &robot::Wanted,
     plan: &Plan,
     new_secret: bool,
-    line: &mut RobotLine,
-) -> anyhow::Result<Option<Secret>> {
-    match plan {
+    told: &mut Option<RobotLine>,
+) -> Result<Option<Secret>, HarborError> {
+    let id = match plan {
         Plan::Create(document) => {
-            let created = harbor.ask(Method::POST, "robots", Some(document), "create a robot account").await?;
-            if let Some(name) = created["name"].as_str() {
-                line.name = name.to_owned();
-            }
-            line.expires = day(&created);
-            return Ok(Some(secret_in(harbor, &created)?));
+            let created = harbor.ask(Call::CreateRobot, Some(document)).await?;
+            let line = told.insert(line_of_robot(wanted, plan));
+            line.name = created["name"].as_str().unwrap_or(&line.name).to_owned();
+            line.expires = lifetime::last_day(&created);
+            line.new_secret = true;
+            return secret_in(harbor, &created).map(Some);
         }
         Plan::Update { id, document, .. } => {
-            let (path, what) = (format!("robots/{id}"), "change the robot account");
-            harbor.ask(Method::PUT, &path, Some(document), what).await?;
-            line.expires = day(&harbor.ask(Method::GET, &path, None, what).await?);
+            harbor.ask(Call::ChangeRobot(*id), Some(document)).await?;
+            *id
         }
-        Plan::Keep(_) => {}
-    }
+        Plan::Keep(document) => document["id"].as_i64().unwrap_or_default(),
+    };
+    let line = told.insert(line_of_robot(wanted, plan));
     if !new_secret {
         return Ok(None);
     }
-    let path = format!("robots/{}", plan.document()["id"].as_i64().unwrap_or_default());
-    let empty = json!({"secret": ""});
-    let changed = harbor.ask(Method::PATCH, &path, Some(&empty), "give the robot account a new secret").await?;
-    Ok(Some(secret_in(harbor, &changed)?))
+    let changed = harbor.ask(Call::NewSecret(id), Some(&json!({"secret": ""}))).await?;
+    line.new_secret = true;
+    secret_in(harbor, &changed).map(Some)
 }
 
-fn secret_in(harbor: &Harbor, answer: &Value) -> anyhow::Result<Secret> {
+fn secret_in(harbor: &Harbor, answer: &Value) -> Result<Secret, HarborError> {
     let secret = answer["secret"].as_str().filter(|secret| !secret.is_empty());
     let missing = || harbor.not_harbor("it gives no secret for the robot; --new-robot-secret asks for one");
     Ok(Secret::new(secret.ok_or_else(missing)?))
@@ -145,7 +150,7 @@ fn secret_in(harbor: &Harbor, answer: &Value) -> anyhow::Result<Secret> {
 fn line_of_policy(wanted: &policy::Wanted, plan: &Plan) -> PolicyLine {
     PolicyLine {
         project: wanted.project.to_string(),
-        name: plan.document()["name"].as_str().unwrap_or(&wanted.name).to_owned(),
+        name: name_of(plan, &wanted.name),
         action: Action::of(plan),
         changes: changes(plan),
     }
@@ -153,15 +158,20 @@ fn line_of_policy(wanted: &policy::Wanted, plan: &Plan) -> PolicyLine {
 
 fn line_of_robot(wanted: &robot::Wanted, plan: &Plan) -> RobotLine {
     RobotLine {
-        name: plan.document()["name"].as_str().unwrap_or(&wanted.name).to_owned(),
+        name: name_of(plan, &wanted.name),
         action: Action::of(plan),
         changes: changes(plan),
         access: wanted.access.clone(),
-        expires: day(plan.document()),
+        expires: lifetime::last_day(plan.document()),
+        has_ended: lifetime::expires(plan.document()).is_some_and(|end| end <= Timestamp::now()),
         new_secret: false,
         secret_file: None,
         secret: None,
     }
+}
+
+fn name_of(plan: &Plan, wanted: &str) -> String {
+    plan.document()["name"].as_str().unwrap_or(wanted).to_owned()
 }
 
 fn changes(plan: &Plan) -> Vec<String> {
@@ -169,8 +179,4 @@ fn changes(plan: &Plan) -> Vec<String> {
         Plan::Update { changes, .. } => changes.clone(),
         Plan::Create(_) | Plan::Keep(_) => Vec::new(),
     }
-}
-
-fn day(robot: &Value) -> Option<String> {
-    robot::expires(robot).map(|end| end.strftime("%Y-%m-%d").to_string())
 }

@@ -1,21 +1,17 @@
 //! Harbor's API, version 2.0.
 
-use std::time::Duration;
-
 use accel_domain::Secret;
-use reqwest::header::LOCATION;
-use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::HarborError;
 use super::address::Project;
+use super::call::Call;
 use crate::api::Address;
-use crate::https;
+use crate::https::{self, ANSWER_TIME, Answer, NoAnswer};
 use crate::out::plain;
 
-const ANSWER_TIME: Duration = Duration::from_secs(60);
-const MAX_BODY_BYTES: usize = 16 << 20;
 /// The largest page that Harbor gives.
 const PAGE_ROWS: usize = 100;
 const MAX_PAGES: usize = 1000;
@@ -90,8 +86,7 @@ impl Harbor {
     /// # Errors
     /// A login that is not accepted, a version that is too old, or something else than a Harbor.
     pub(super) async fn about(&self) -> Result<About, HarborError> {
-        let what = "tell its version";
-        let about: About = match self.ask(Method::GET, "systeminfo", None, what).await {
+        let about: About = match self.ask(Call::About, None).await {
             Err(HarborError::Refused { status: 404, .. }) => {
                 return Err(self.not_harbor("it has no API of version 2.0"));
             }
@@ -105,7 +100,7 @@ impl Harbor {
     }
 
     pub(super) async fn project(&self, project: &Project) -> Result<ProjectInfo, HarborError> {
-        match self.ask(Method::GET, &format!("projects/{project}"), None, "show a project").await {
+        match self.ask(Call::Project(project), None).await {
             Err(HarborError::Forbidden { at, user, .. }) => {
                 Err(HarborError::NoProject { at, user, project: project.to_string() })
             }
@@ -117,16 +112,16 @@ impl Harbor {
     }
 
     /// All rows of a list. `query` narrows it down, in Harbor's words.
-    pub(super) async fn list(&self, path: &str, query: Option<&str>, what: &str) -> Result<Vec<Value>, HarborError> {
+    pub(super) async fn list(&self, call: Call<'_>, query: Option<&str>) -> Result<Vec<Value>, HarborError> {
         let mut rows = Vec::new();
         for page in 1..=MAX_PAGES {
-            let mut url = self.url(path);
+            let mut url = self.url(call);
             let (page, size) = (page.to_string(), PAGE_ROWS.to_string());
             url.query_pairs_mut().append_pair("page", &page).append_pair("page_size", &size);
             query.iter().for_each(|query| {
                 url.query_pairs_mut().append_pair("q", query);
             });
-            let answer = self.send(self.client.get(url), what).await?;
+            let answer = self.send(self.client.request(call.method(), url), call).await?;
             let page: Vec<Value> = self.parse(answer)?;
             let is_last = page.len() < PAGE_ROWS;
             rows.extend(page);
@@ -137,68 +132,47 @@ impl Harbor {
         Err(self.not_harbor("a list has no end"))
     }
 
-    /// Asks for one thing; `what` completes "it refuses to". An answer without a body is `null`.
-    pub(super) async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-        what: &str,
-    ) -> Result<Value, HarborError> {
-        let request = self.client.request(method, self.url(path));
+    /// Asks for one thing. An answer without a body is `null`.
+    pub(super) async fn ask(&self, call: Call<'_>, body: Option<&Value>) -> Result<Value, HarborError> {
+        let request = self.client.request(call.method(), self.url(call));
         let request = match body {
             Some(body) => request.header("content-type", "application/json").body(body.to_string()),
             None => request,
         };
-        self.send(request, what).await
+        self.send(request, call).await
     }
 
-    pub(super) fn parse<T: for<'de> Deserialize<'de>>(&self, answer: Value) -> Result<T, HarborError> {
+    fn parse<T: for<'de> Deserialize<'de>>(&self, answer: Value) -> Result<T, HarborError> {
         // What serde says of a value could repeat it.
         serde_json::from_value(answer).map_err(|_| self.not_harbor("its answer has not the form that Harbor's has"))
     }
 
-    fn url(&self, path: &str) -> Url {
-        self.address.join(&format!("api/v2.0/{path}"))
+    fn url(&self, call: Call<'_>) -> Url {
+        self.address.join(&format!("api/v2.0/{}", call.path()))
     }
 
-    async fn send(&self, request: RequestBuilder, what: &str) -> Result<Value, HarborError> {
+    async fn send(&self, request: RequestBuilder, call: Call<'_>) -> Result<Value, HarborError> {
         let request = request.basic_auth(&self.user, Some(self.password.expose())).timeout(ANSWER_TIME);
         // A name of digits alone would be taken for an id.
         let request = request.header("x-is-resource-name", "true").header("accept", "application/json");
-        let mut response = request.send().await.map_err(|error| self.network(error))?;
-        let body = https::body(&mut response, MAX_BODY_BYTES).await.map_err(|error| self.network(error))?;
-        let body = body.ok_or_else(|| self.not_harbor("its answer is too large"))?;
-        let status = response.status();
-        if status.is_redirection() {
-            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
-            return Err(self.not_harbor(&format!("it redirects to {to:?}")));
+        let answer = https::send(request).await.map_err(|none| self.no_answer(none))?;
+        if !answer.status.is_success() {
+            return Err(self.refused(&answer, call));
         }
-        if !status.is_success() {
-            return Err(self.refused(status, &body, what));
-        }
-        if body.iter().all(u8::is_ascii_whitespace) {
+        if answer.body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&body).map_err(|_| self.not_harbor("its answer is no JSON"))
+        serde_json::from_slice(&answer.body).map_err(|_| self.not_harbor("its answer is no JSON"))
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8], what: &str) -> HarborError {
-        let (at, what) = (self.address.to_string(), what.to_owned());
-        match status {
+    fn refused(&self, answer: &Answer, call: Call<'_>) -> HarborError {
+        let (at, what) = (self.address.to_string(), call.to_string());
+        match answer.status {
             StatusCode::UNAUTHORIZED => self.login(),
-            StatusCode::FORBIDDEN => {
-                let who = if what.contains("robot") {
-                    "a system administrator, or take --robot-level project as an administrator of the project"
-                } else {
-                    "an administrator of the project or of the system"
-                };
-                HarborError::Forbidden { at, user: self.user.clone(), what, who }
-            }
+            StatusCode::FORBIDDEN => HarborError::Forbidden { at, user: self.user.clone(), what, who: call.who() },
             status => {
-                let body: Errors = serde_json::from_slice(body).unwrap_or_default();
-                let message = body.errors.first().map(|error| plain(&error.message)).filter(|text| !text.is_empty());
-                let message = message.unwrap_or_else(|| "it does not say why".to_owned());
+                let body: Errors = serde_json::from_slice(&answer.body).unwrap_or_default();
+                let message = https::told(body.errors.first().map_or("", |error| &error.message));
                 HarborError::Refused { at, what, status: status.as_u16(), message }
             }
         }
@@ -208,10 +182,13 @@ impl Harbor {
         HarborError::Login { at: self.address.to_string(), user: self.user.clone() }
     }
 
-    fn network(&self, error: reqwest::Error) -> HarborError {
-        let (at, connecting) = (self.address.to_string(), error.is_connect());
-        let reason = https::reason(error);
-        if connecting { HarborError::Unreachable { at, reason } } else { HarborError::Broken { at, reason } }
+    fn no_answer(&self, none: NoAnswer) -> HarborError {
+        let at = self.address.to_string();
+        match none {
+            NoAnswer::Unreachable(reason) => HarborError::Unreachable { at, reason },
+            NoAnswer::Broken(reason) => HarborError::Broken { at, reason },
+            NoAnswer::Strange(reason) => HarborError::NotHarbor { at, reason },
+        }
     }
 
     pub(super) fn not_harbor(&self, reason: &str) -> HarborError {

@@ -2,6 +2,8 @@
 
 use accel_domain::ErrorClass;
 
+use crate::https;
+
 /// An error of Harbor's API, or on the way to it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HarborError {
@@ -42,11 +44,10 @@ impl HarborError {
     pub(crate) fn class(&self) -> ErrorClass {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => ErrorClass::BACKOFF,
-            Self::Refused { status: 408 | 425 | 429 | 500..=599, .. } => ErrorClass::BACKOFF,
+            Self::Refused { status, .. } => https::class(*status),
             Self::Login { .. }
             | Self::Forbidden { .. }
             | Self::NoProject { .. }
-            | Self::Refused { .. }
             | Self::NotHarbor { .. }
             | Self::TooOld { .. } => ErrorClass::Permanent,
         }

@@ -37,6 +37,10 @@ impl Plan {
         if changes.is_empty() { Self::Keep(document) } else { Self::Update { id, document, changes } }
     }
 
+    pub(super) const fn creates(&self) -> bool {
+        matches!(self, Self::Create(_))
+    }
+
     pub(super) const fn document(&self) -> &Value {
         match self {
             Self::Create(document) | Self::Update { document, .. } | Self::Keep(document) => document,

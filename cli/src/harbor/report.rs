@@ -38,6 +38,8 @@ pub(super) struct RobotLine {
     pub(super) access: Access,
     /// `null` is never, or not known yet.
     pub(super) expires: Option<String>,
+    #[serde(skip)]
+    pub(super) has_ended: bool,
     pub(super) new_secret: bool,
     pub(super) secret_file: Option<String>,
     /// Only if it was asked for.
@@ -99,8 +101,9 @@ impl Report {
 
 impl RobotLine {
     fn write(&self, dry_run: bool) {
-        let name = plain(&self.name);
-        out!("robot {name} {}{}", self.action.words(dry_run), told(&self.changes));
+        let is_left = self.has_ended && self.action == Action::Unchanged;
+        let state = if is_left { "has expired" } else { self.action.words(dry_run) };
+        out!("robot {} {state}{}", plain(&self.name), told(&self.changes));
         for (project, rights) in &self.access {
             out!("  {project}: {}", rights.iter().copied().collect::<Vec<_>>().join(" "));
         }

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use accel_domain::Timestamp;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::address::Project;
+use super::lifetime;
 use super::plan::{Plan, change};
 use crate::out::plain;
 
@@ -20,10 +20,6 @@ pub(super) type Access = BTreeMap<Project, Rights>;
 const REPOSITORY: &str = "repository";
 /// The namespace that stands for all projects.
 const ALL: &str = "*";
-/// A lifetime without an end.
-const FOREVER: i64 = -1;
-/// For a new robot, unless another lifetime is named.
-const DAYS: i64 = 365;
 
 /// Whose a robot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -90,7 +86,7 @@ impl Wanted {
             "description": "Accel reads images and writes accelerated ones beside them.",
             "level": self.level.word(),
             "disable": false,
-            "duration": days(self.days).unwrap_or(DAYS),
+            "duration": lifetime::of_new(self.days),
             "permissions": permissions.collect::<Vec<_>>(),
         })
     }
@@ -104,8 +100,8 @@ impl Wanted {
             document["disable"] = false.into();
             changes.push("enabled".to_owned());
         }
-        if let Some(days) = days(self.days).filter(|days| robot["duration"] != *days) {
-            document["duration"] = days.into();
+        if let Some(days) = lifetime::named(self.days).filter(|days| robot["duration"] != *days) {
+            lifetime::change(&mut document, days);
             changes.push(change("days", &robot["duration"].to_string(), &days.to_string()));
         }
         let mut permissions: Vec<Value> = robot["permissions"].as_array().cloned().unwrap_or_default();
@@ -154,17 +150,6 @@ fn short(rights: &BTreeSet<String>) -> String {
     let own = format!("{REPOSITORY}:");
     let names: Vec<&str> = rights.iter().map(|right| right.strip_prefix(&own).unwrap_or(right)).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }
-}
-
-/// Days in Harbor's words.
-fn days(days: Option<u32>) -> Option<i64> {
-    days.map(|days| if days == 0 { FOREVER } else { i64::from(days) })
-}
-
-/// When a robot, or what creating one was answered with, expires. `None` is never.
-pub(super) fn expires(robot: &Value) -> Option<Timestamp> {
-    let seconds = robot["expires_at"].as_i64().filter(|seconds| *seconds > 0)?;
-    Timestamp::from_second(seconds).ok()
 }
 
 #[cfg(test)]

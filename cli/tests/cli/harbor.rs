@@ -202,6 +202,30 @@ async fn says_what_is_wrong_before_anything_is_written() {
 }
 
 #[tokio::test]
+async fn a_project_is_asked_for_once() {
+    let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
+    let ran = run(&machine, &harbor, &["connect", "library", "team", "--show-robot-secret"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let asked = harbor.asked();
+    for project in ["library", "team"] {
+        let line = format!("GET /api/v2.0/projects/{project}");
+        assert_eq!(asked.iter().filter(|asked| **asked == line).count(), 1, "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_is_a_matter_of_the_call_and_not_of_names() {
+    let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
+    harbor.site(|site| {
+        site.projects.push(("robots", 5, false));
+        site.refused = Some(("GET", "/projects/robots/webhook/policies", 403));
+    });
+    let ran = run(&machine, &harbor, &["check", "robots", "--no-robot"]).await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("may not list the webhook policies of robots"), "{ran:?}");
+    assert!(!ran.stderr.contains("--robot-level"), "{ran:?}");
+}
+
+#[tokio::test]
 async fn an_old_harbor_and_what_is_none_are_refused() {
     let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
     for version in ["v2.7.4-fake", "v1.10.19-fake"] {
