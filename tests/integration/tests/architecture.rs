@@ -20,6 +20,7 @@ const ORDER: [&str; 19] = [
     "accel-registry",
     "accel-driver",
     "accel-driver-estargz",
+    "accel-driver-nydus",
     "accel-pipeline",
     "accel-webhook",
     "accel-converter",

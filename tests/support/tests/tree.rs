@@ -55,6 +55,15 @@ fn entries_replace_each_other_in_order() {
 }
 
 #[test]
+fn what_no_entry_made_is_there_all_the_same() {
+    let root = tree(&[&[file("a", b"")], &[dir("./").mode(0o700)]]);
+    assert_eq!(paths(&root), ["", "a"], "the root is not new where an entry names it first");
+    let parents = tree(&[&[file("a", b""), symlink("s", "d")], &[file("a/b", b""), whiteout("s/x"), opaque("new")]]);
+    assert_eq!(paths(&parents), ["a", "a/b", "new", "s"], "what is no directory gives way to one");
+    assert_eq!(parents.nodes[b"s".as_slice()].kind, Kind::Dir);
+}
+
+#[test]
 fn hard_links_share_a_file_across_layers() {
     let tree = tree(&[&[file("a", b"1").uid(9)], &[hardlink("b", "./a").size_field(77)], &[file("a", b"2")]]);
     assert_eq!(tree.nodes[b"b".as_slice()].digest, Some(Digest::of(b"1")));

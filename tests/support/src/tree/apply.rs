@@ -36,8 +36,10 @@ impl Files {
             }
         }
         for (path, entry) in &named {
-            if matches!(name(path), Name::Path) {
-                self.add(path, entry)?;
+            match name(path) {
+                Name::Path => self.add(path, entry)?,
+                // Runtimes make the directory that it is in before they look at its name.
+                Name::Whiteout(_) | Name::Opaque(_) => self.add_parents(path),
             }
         }
         Ok(())
@@ -64,12 +66,14 @@ impl Files {
             };
             if target != path {
                 self.remove(path);
+                self.add_parents(path);
                 self.paths.insert(path.to_vec(), node);
             }
             return Ok(());
         }
         let node = node(path, entry)?;
-        let was_dir = self.paths.get(path).is_some_and(|old| self.nodes[*old].kind == Kind::Dir);
+        // The root is there before any entry names it.
+        let was_dir = path.is_empty() || self.paths.get(path).is_some_and(|old| self.nodes[*old].kind == Kind::Dir);
         if !(was_dir && node.kind == Kind::Dir) {
             self.remove(path);
         }
@@ -78,11 +82,11 @@ impl Files {
         Ok(())
     }
 
-    /// Directories that no entry made: 0755, root's, without a time.
+    /// Directories that no entry made: 0755, root's, without a time. What is no directory gives way to them.
     fn add_parents(&mut self, path: &[u8]) {
         let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         for parent in slashes.map(|at| &path[..at]) {
-            if !self.paths.contains_key(parent) {
+            if self.paths.get(parent).is_none_or(|node| self.nodes[*node].kind != Kind::Dir) {
                 self.insert(parent, Node { mode: 0o755, mtime: None, ..blank(Kind::Dir) });
             }
         }

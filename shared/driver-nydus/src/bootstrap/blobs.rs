@@ -1,0 +1,112 @@
+//! Blobs and chunks, as a bootstrap refers to them.
+
+use accel_image::Digest;
+
+use super::layout::feature;
+use crate::compressor::Compressor;
+use crate::layer::ChunkPlace;
+
+/// The length of a blob's name: a digest's hexadecimal digits.
+pub(crate) const ID_BYTES: usize = 64;
+/// What a layer's own bootstrap calls the layer's blob, whose digest it cannot know.
+pub(crate) const UNKNOWN_ID: [u8; ID_BYTES] = [b'x'; ID_BYTES];
+
+const FEATURES: u32 = feature::ALIGNED
+    | feature::INLINED_CHUNK_DIGEST
+    | feature::HAS_TAR_HEADER
+    | feature::HAS_TOC
+    | feature::CAP_TAR_TOC;
+
+/// A chunk, by its blob's number in the image and its own in the blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ChunkRef(u32);
+
+impl ChunkRef {
+    /// The caller knows that `blob` has 8 bits and `chunk` 24.
+    pub(crate) const fn new(blob: u8, chunk: u32) -> Self {
+        Self((blob as u32) << 24 | (chunk & 0xff_ffff))
+    }
+
+    pub(crate) const fn blob(self) -> usize {
+        (self.0 >> 24) as usize
+    }
+
+    pub(crate) const fn chunk(self) -> u32 {
+        self.0 & 0xff_ffff
+    }
+}
+
+/// Where `blob.meta` lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct MetaPlace {
+    /// The number of its compressor.
+    pub(crate) compressor: u32,
+    pub(crate) offset: u64,
+    pub(crate) stored_bytes: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A blob with chunks.
+#[derive(Debug, Clone)]
+pub(crate) struct Blob {
+    pub(crate) id: [u8; ID_BYTES],
+    pub(crate) compressor: Compressor,
+    pub(crate) features: u32,
+    /// In the order of their numbers.
+    pub(crate) chunks: Vec<ChunkPlace>,
+    /// The length of all chunks as they are stored.
+    pub(crate) data_bytes: u64,
+    /// The length of everything before the bootstrap.
+    pub(crate) compressed_bytes: u64,
+    /// The length of all chunks uncompressed, each padded to a block.
+    pub(crate) uncompressed_bytes: u64,
+    pub(crate) meta: MetaPlace,
+}
+
+impl Blob {
+    /// The blob of a layer, before its end is written.
+    pub(crate) fn of_layer(
+        compressor: Compressor,
+        chunks: Vec<ChunkPlace>,
+        data_bytes: u64,
+        uncompressed_bytes: u64,
+    ) -> Self {
+        Self {
+            id: UNKNOWN_ID,
+            compressor,
+            features: FEATURES | feature::INLINED_BOOTSTRAP,
+            chunks,
+            data_bytes,
+            compressed_bytes: data_bytes,
+            uncompressed_bytes,
+            meta: MetaPlace::default(),
+        }
+    }
+
+    /// The blob as an image knows it.
+    pub(crate) fn into_image(mut self, digest: Digest) -> Self {
+        self.id.copy_from_slice(digest.hex().as_bytes());
+        self.features &= !feature::INLINED_BOOTSTRAP;
+        self
+    }
+}
+
+/// The blobs of a bootstrap, in the order of their numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BlobTable<'b>(&'b [Blob]);
+
+impl<'b> From<&'b [Blob]> for BlobTable<'b> {
+    fn from(blobs: &'b [Blob]) -> Self {
+        Self(blobs)
+    }
+}
+
+impl<'b> BlobTable<'b> {
+    pub(crate) const fn all(self) -> &'b [Blob] {
+        self.0
+    }
+
+    pub(crate) fn chunk(self, chunk: ChunkRef) -> &'b ChunkPlace {
+        &self.0[chunk.blob()].chunks[chunk.chunk() as usize]
+    }
+}

@@ -1,0 +1,105 @@
+//! The driver: one pass through the layer's tar writes the blob.
+
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+
+use accel_domain::NydusOptions;
+use accel_driver::{
+    Blobs, Converted, Driver, DriverError, Finished, Merge, Merged, Output, Part, Pool, Repeats, Source, Written,
+    write_layer,
+};
+use accel_image::{Annotations, media_type};
+use accel_stream::{LayerSums, Limits};
+
+use crate::compressor::Compressor;
+use crate::merge;
+use crate::names::BLOB;
+
+mod back;
+mod front;
+mod meta;
+mod tail;
+
+pub(crate) use meta::ChunkPlace;
+
+use back::Back;
+use front::Front;
+
+/// The Nydus driver.
+#[derive(Debug, Clone)]
+pub struct Nydus {
+    options: NydusOptions,
+    limits: Limits,
+}
+
+impl Nydus {
+    /// The driver for `options`, which were checked, with these limits for its sources.
+    #[must_use]
+    pub const fn new(options: NydusOptions, limits: Limits) -> Self {
+        Self { options, limits }
+    }
+
+    /// At most 4 MiB.
+    const fn chunk_bytes(&self) -> u32 {
+        self.options.chunk_size.0 as u32
+    }
+}
+
+impl Driver for Nydus {
+    fn convert(&self, pool: &Pool, source: &mut dyn Source, output: &mut dyn Output) -> Result<Converted, DriverError> {
+        let repeats = Repeats::default();
+        let (compressor, chunk_bytes) = (Compressor::from(self.options.compressor), self.chunk_bytes());
+        let back = Back::new(compressor, chunk_bytes, repeats.clone());
+        let written: Written<LayerSums, (), Infallible> =
+            write_layer(pool, compressor.codec(), back, &mut Writing(output), |sink| {
+                sink.leave_out(repeats);
+                Front::new(sink, chunk_bytes).run(source, self.limits).map(ControlFlow::Continue)
+            })?;
+        match written {
+            ControlFlow::Continue((source, blob)) => Ok(converted(source, &blob)),
+            ControlFlow::Break(never) => match never {},
+        }
+    }
+
+    fn merge(&self) -> Option<&dyn Merge> {
+        Some(self)
+    }
+}
+
+impl Merge for Nydus {
+    fn merge(&self, parts: &[Part], blobs: &mut dyn Blobs, output: &mut dyn Output) -> Result<Merged, DriverError> {
+        let image = merge::Options {
+            compressor: self.options.compressor.into(),
+            chunk_bytes: self.chunk_bytes(),
+            prefetch: &self.options.prefetch,
+            limits: self.limits,
+        };
+        merge::merge(&image, parts, blobs, &mut Writing(output))
+    }
+}
+
+/// An [`Output`] as the plain writer that it also is.
+struct Writing<'o>(&'o mut dyn Output);
+
+impl std::io::Write for Writing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// A blob counts as uncompressed: nobody unpacks it.
+fn converted(source: LayerSums, blob: &Finished<()>) -> Converted {
+    let annotations = [(BLOB.to_owned(), "true".to_owned())].into_iter().collect::<Annotations>();
+    Converted {
+        digest: blob.digest,
+        size: blob.size,
+        diff_id: blob.digest,
+        media_type: media_type::NYDUS_BLOB,
+        annotations,
+        source,
+    }
+}

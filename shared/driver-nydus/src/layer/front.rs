@@ -1,0 +1,173 @@
+//! The front: walks the tar, builds the tree, cuts contents into chunks.
+
+use std::io::Read;
+
+use accel_driver::{Cut, DriverError, Sink, Source};
+use accel_stream::{Entry, EntryKind, LayerReader, LayerSums, Limits, TarReader};
+
+use super::back::Record;
+use crate::attributes::{Attributes, device};
+use crate::bootstrap::MOST_CHUNKS;
+use crate::tree::{Body, Inode, InodeId, MOST_NAME_BYTES, Tree};
+
+/// The longest target of a symbolic link: what Linux can make.
+const MOST_TARGET_BYTES: usize = 4095;
+/// The bytes of all contents: offsets in a blob have 40 bits.
+const MOST_DATA_BYTES: u64 = 1 << 40;
+
+type Entries = TarReader<LayerReader<Box<dyn Read + Send>>>;
+
+/// Turns entries into a tree and chunks.
+pub(super) struct Front<'s> {
+    sink: &'s mut Sink<Record>,
+    tree: Tree,
+    chunk_bytes: u64,
+    /// How many chunks there are so far, repeated ones included.
+    chunks: u32,
+    data_bytes: u64,
+}
+
+impl<'s> Front<'s> {
+    pub(super) fn new(sink: &'s mut Sink<Record>, chunk_bytes: u32) -> Self {
+        Self { sink, tree: Tree::of_layer(), chunk_bytes: u64::from(chunk_bytes), chunks: 0, data_bytes: 0 }
+    }
+
+    /// Reads the layer to its end, and hands over the tree last.
+    pub(super) fn run(mut self, source: &mut dyn Source, limits: Limits) -> Result<LayerSums, DriverError> {
+        let mut entries = TarReader::new(LayerReader::new(source.open()?, limits), limits);
+        while entries.next_entry()?.is_some() {
+            self.entry(&mut entries)?;
+        }
+        let sums = entries.into_inner().finish()?;
+        self.sink.record(Record::Tree(Box::new(self.tree)));
+        Ok(sums)
+    }
+
+    fn entry(&mut self, entries: &mut Entries) -> Result<(), DriverError> {
+        let entry = entries.entry();
+        if entry.kind == EntryKind::GlobalHeader {
+            return Ok(()); // runtimes ignore it
+        }
+        let path = Path::of(entry, &entry.path)?;
+        let Some((name, parents)) = path.split_last() else { return self.root(entry) };
+        let id = match entry.kind {
+            EntryKind::Directory => {
+                let attributes = Attributes::of(entry)?;
+                let parent = self.tree.make_directories(parents.iter().copied());
+                self.tree.put_directory(parent, name, attributes);
+                return Ok(());
+            }
+            EntryKind::HardLink => self.link(entry)?,
+            EntryKind::Regular => {
+                let attributes = Attributes::of(entry)?;
+                let body = Body::File { size: entry.size, first: self.chunks };
+                self.reserve(entry)?;
+                self.tree.add(Inode { attributes, body })
+            }
+            _ => self.special(entry)?,
+        };
+        let parent = self.tree.make_directories(parents.iter().copied());
+        self.tree.put(parent, name, id);
+        self.content(entries)
+    }
+
+    fn root(&mut self, entry: &Entry) -> Result<(), DriverError> {
+        if entry.kind != EntryKind::Directory {
+            return Err(DriverError::unrepresentable(&entry.path, "it would take the place of the root directory"));
+        }
+        self.tree.set_directory(Tree::ROOT, Attributes::of(entry)?);
+        Ok(())
+    }
+
+    /// A link to a file that the layer does not have is one to a file of a layer below; the merge finds it.
+    fn link(&mut self, entry: &Entry) -> Result<InodeId, DriverError> {
+        let target = Path::of(entry, &entry.link)?;
+        match self.tree.find(target.iter().copied()) {
+            Some(id) if self.tree.directory(id).is_some() => {
+                Err(DriverError::unrepresentable(&entry.path, "it is a hard link to a directory"))
+            }
+            Some(id) => Ok(id),
+            None => {
+                let body = Body::LinkBelow(target.join(&b'/').into());
+                Ok(self.tree.add(Inode { attributes: Attributes::implicit(), body }))
+            }
+        }
+    }
+
+    fn special(&mut self, entry: &Entry) -> Result<InodeId, DriverError> {
+        let refused = |reason| Err(DriverError::unrepresentable(&entry.path, reason));
+        let body = match entry.kind {
+            EntryKind::Symlink if entry.link.is_empty() => return refused("it is a symbolic link to nothing"),
+            EntryKind::Symlink if entry.link.len() > MOST_TARGET_BYTES => {
+                return refused("it is a symbolic link to a path beyond 4,095 bytes");
+            }
+            EntryKind::Symlink => Body::Symlink(entry.link.as_slice().into()),
+            EntryKind::CharDevice => Body::CharDevice(device(entry)?),
+            EntryKind::BlockDevice => Body::BlockDevice(device(entry)?),
+            EntryKind::Fifo => Body::Fifo,
+            EntryKind::Sparse => return refused("it is a sparse file"),
+            _ => return refused("it is of a type that file systems do not have"),
+        };
+        Ok(self.tree.add(Inode { attributes: Attributes::of(entry)?, body }))
+    }
+
+    /// Counts a file before its content is read.
+    fn reserve(&mut self, entry: &Entry) -> Result<(), DriverError> {
+        self.data_bytes = self.data_bytes.saturating_add(entry.size);
+        if self.data_bytes > MOST_DATA_BYTES {
+            return Err(DriverError::unrepresentable(&entry.path, "the layer's files are beyond 1 TiB"));
+        }
+        let chunks = u64::from(self.chunks) + entry.size.div_ceil(self.chunk_bytes);
+        if chunks > u64::from(MOST_CHUNKS) {
+            return Err(DriverError::unrepresentable(
+                &entry.path,
+                "the layer has more than 16,777,216 chunks: a larger chunk_size makes fewer",
+            ));
+        }
+        self.chunks = chunks as u32;
+        Ok(())
+    }
+
+    fn content(&mut self, entries: &mut Entries) -> Result<(), DriverError> {
+        let mut left = entries.payload_left();
+        while left > 0 {
+            let len = left.min(self.chunk_bytes);
+            let index = self.sink.chunk(len as usize, Cut::NewMember, |buffer| read_payload(entries, buffer))?;
+            self.sink.record(Record::Chunk(index));
+            left -= len;
+        }
+        Ok(())
+    }
+}
+
+/// Reads payload of the current entry until `buffer` is full.
+fn read_payload(entries: &mut Entries, buffer: &mut [u8]) -> Result<(), DriverError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match entries.read_payload(&mut buffer[filled..])? {
+            0 => return Err(DriverError::Changed), // the walker itself fails where a payload is cut off
+            read => filled += read,
+        }
+    }
+    Ok(())
+}
+
+/// A path's names, cleaned as runtimes do: absolute, without dots, never above the root.
+struct Path;
+
+impl Path {
+    fn of<'p>(entry: &Entry, path: &'p [u8]) -> Result<Vec<&'p [u8]>, DriverError> {
+        let mut names: Vec<&[u8]> = Vec::new();
+        for name in path.split(|byte| *byte == b'/') {
+            match name {
+                b"" | b"." => {}
+                b".." => drop(names.pop()),
+                name if name.len() > MOST_NAME_BYTES => {
+                    return Err(DriverError::unrepresentable(&entry.path, "a name in its path is beyond 255 bytes"));
+                }
+                name => names.push(name),
+            }
+        }
+        Ok(names)
+    }
+}

@@ -1,0 +1,153 @@
+//! The merge: from the bootstraps of all layers the one of the image, in the layer that ends it.
+
+mod container;
+mod overlay;
+mod part;
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use accel_driver::{Blobs, DriverError, Merged, Part};
+use accel_image::{Annotations, Digest, media_type};
+use accel_stream::Limits;
+
+use crate::bootstrap::{Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan};
+use crate::compressor::Compressor;
+use crate::names::{BOOTSTRAP, FS_VERSION};
+use crate::tree::{Body, Tree};
+use container::MetaFile;
+use overlay::Overlay;
+
+/// What a merge is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options<'o> {
+    pub(crate) compressor: Compressor,
+    pub(crate) chunk_bytes: u32,
+    pub(crate) prefetch: &'o [String],
+    pub(crate) limits: Limits,
+}
+
+/// Merges `parts`, lowest first, and writes the layer.
+pub(crate) fn merge(
+    options: &Options<'_>,
+    parts: &[Part],
+    blobs: &mut dyn Blobs,
+    output: &mut dyn Write,
+) -> Result<Merged, DriverError> {
+    let mut merging = Merging::default();
+    for part in parts {
+        merging.add(options, part, blobs)?;
+    }
+    merging.drop_unused(options.chunk_bytes);
+    let Merging { tree, refs, blobs, metas, .. } = merging;
+    let image = Image {
+        tree: &tree,
+        refs: &refs,
+        blobs: BlobTable::from(blobs.as_slice()),
+        chunk_bytes: options.chunk_bytes,
+        compressor: options.compressor,
+        extra: Extra::Image { prefetch: options.prefetch },
+    };
+    let layer = parts.last().map_or_else(|| Digest::of(b""), |part| part.source);
+    let plan = Plan::new(&image).map_err(|fault| DriverError::unmergeable(layer, b"/", fault.reason()))?;
+    let written = container::write(&image, &plan, &metas, output).map_err(DriverError::Output)?;
+    let annotations = [(BOOTSTRAP, "true"), (FS_VERSION, "6")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Ok(Merged {
+        digest: written.digest,
+        size: written.size,
+        diff_id: written.diff_id,
+        media_type: media_type::OCI_LAYER_GZIP,
+        annotations: annotations.into_iter().collect::<Annotations>(),
+    })
+}
+
+/// The image so far.
+struct Merging {
+    tree: Tree,
+    refs: Vec<ChunkRef>,
+    blobs: Vec<Blob>,
+    /// One for each blob.
+    metas: Vec<MetaFile>,
+    /// Which blob has which digest: an image may have a layer twice.
+    numbers: HashMap<Digest, u8>,
+}
+
+impl Default for Merging {
+    fn default() -> Self {
+        Self { tree: Tree::of_image(), refs: Vec::new(), blobs: Vec::new(), metas: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl Merging {
+    fn add(&mut self, options: &Options<'_>, part: &Part, blobs: &mut dyn Blobs) -> Result<(), DriverError> {
+        let layer = part::read(part, blobs)?;
+        let damaged = |reason: String| DriverError::Damaged { digest: part.digest, reason };
+        if layer.bootstrap.chunk_size() != u64::from(options.chunk_bytes)
+            || layer.bootstrap.compressor() != options.compressor
+        {
+            return Err(damaged("it was made with other options".to_owned()));
+        }
+        let blob = self.blob(part, &layer)?;
+        let overlay = Overlay::new(&mut self.tree, &mut self.refs, &layer.bootstrap, blob, part, options.limits);
+        overlay.apply()
+    }
+
+    /// The number of the part's blob; 0 where it has no chunks, for then nothing refers to it.
+    fn blob(&mut self, part: &Part, layer: &part::Layer) -> Result<u8, DriverError> {
+        let damaged = |reason: String| DriverError::Damaged { digest: part.digest, reason };
+        if let Some(number) = self.numbers.get(&part.digest) {
+            return Ok(*number);
+        }
+        let [known] = layer.bootstrap.blobs() else {
+            return match layer.bootstrap.blobs() {
+                [] => Ok(0),
+                _ => Err(damaged("its bootstrap refers to several blobs".to_owned())),
+            };
+        };
+        if self.blobs.len() == MOST_BLOBS {
+            return Err(DriverError::unmergeable(
+                part.source,
+                b"/",
+                "it is the 255th layer with files in it, and the format holds 254",
+            ));
+        }
+        let chunks = layer.bootstrap.layer_chunks().map_err(|fault| damaged(fault.to_string()))?;
+        let blob = Blob {
+            compressed_bytes: known.compressed_size,
+            uncompressed_bytes: known.uncompressed_size,
+            features: known.features,
+            meta: known.meta,
+            ..Blob::of_layer(known.compressor, chunks, 0, 0)
+        };
+        let number = self.blobs.len() as u8;
+        self.numbers.insert(part.digest, number);
+        self.blobs.push(blob.into_image(part.digest));
+        self.metas.push(MetaFile { blob: part.digest, content: layer.meta.clone() });
+        Ok(number)
+    }
+
+    /// Leaves out blobs to which no file refers any more.
+    fn drop_unused(&mut self, chunk_bytes: u32) {
+        let mut used = vec![false; self.blobs.len()];
+        let mut open = vec![Tree::ROOT];
+        while let Some(id) = open.pop() {
+            match &self.tree.inode(id).body {
+                Body::Directory(directory) => open.extend(directory.children().map(|(_, id)| id)),
+                Body::File { size, first } => {
+                    let count = size.div_ceil(u64::from(chunk_bytes)) as usize;
+                    self.refs[*first as usize..][..count].iter().for_each(|chunk| used[chunk.blob()] = true);
+                }
+                _ => {}
+            }
+        }
+        let before = |blob: usize| used[..blob].iter().filter(|used| **used).count() as u8;
+        let numbers: Vec<u8> = (0..used.len()).map(before).collect();
+        for chunk in &mut self.refs {
+            *chunk = ChunkRef::new(numbers[chunk.blob()], chunk.chunk());
+        }
+        let mut keep = used.iter();
+        self.blobs.retain(|_| keep.next() == Some(&true));
+        let mut keep = used.iter();
+        self.metas.retain(|_| keep.next() == Some(&true));
+    }
+}

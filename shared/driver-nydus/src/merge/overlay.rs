@@ -1,0 +1,182 @@
+//! One layer onto the image so far. Spec: OCI image, "Applying Changesets".
+//!
+//! First what the layer removes from those below, wherever it stands in the layer; then what it adds. A directory that no
+//! entry made says nothing about one that is there; what is no directory gives way to it.
+
+use std::collections::HashMap;
+
+use accel_driver::{DriverError, Part};
+use accel_stream::Limits;
+
+use crate::bootstrap::{ChunkRef, mode};
+use crate::names::{OPAQUE, WHITEOUT};
+use crate::reader::{Bootstrap, FormatError, Node, Seen};
+use crate::tree::{Body, Inode, InodeId, Tree};
+
+/// A layer that is being applied.
+pub(super) struct Overlay<'a> {
+    tree: &'a mut Tree,
+    refs: &'a mut Vec<ChunkRef>,
+    layer: &'a Bootstrap,
+    /// The number of the layer's blob.
+    blob: u8,
+    part: &'a Part,
+    limits: Limits,
+    /// Files with several names, by their number in the layer.
+    linked: HashMap<u32, InodeId>,
+}
+
+/// A hard link to a file of the layers below, resolved.
+struct LinkBelow<'a> {
+    path: &'a [u8],
+    target: InodeId,
+}
+
+impl<'a> Overlay<'a> {
+    pub(super) fn new(
+        tree: &'a mut Tree,
+        refs: &'a mut Vec<ChunkRef>,
+        layer: &'a Bootstrap,
+        blob: u8,
+        part: &'a Part,
+        limits: Limits,
+    ) -> Self {
+        Self { tree, refs, layer, blob, part, limits, linked: HashMap::new() }
+    }
+
+    pub(super) fn apply(mut self) -> Result<(), DriverError> {
+        self.remove().map_err(|fault| self.told(fault))?;
+        let links = self.find_links()?;
+        self.add()?;
+        for link in links {
+            let names = names(link.path);
+            let Some((name, parents)) = names.split_last() else { continue };
+            let parent = self.tree.make_directories(parents.iter().copied());
+            self.tree.put(parent, name, link.target);
+        }
+        Ok(())
+    }
+
+    fn told(&self, fault: FormatError) -> DriverError {
+        DriverError::Damaged { digest: self.part.digest, reason: fault.to_string() }
+    }
+
+    /// Applies whiteouts.
+    fn remove(&mut self) -> Result<(), FormatError> {
+        let layer = self.layer;
+        let mut seen = Seen::new(self.limits);
+        let mut open = vec![(layer.root()?, Tree::ROOT)];
+        while let Some((node, below)) = open.pop() {
+            seen.directory(&node)?;
+            for entry in layer.entries(&node) {
+                let (name, _) = entry?;
+                seen.count()?;
+                let Some(directory) = self.tree.directory_mut(below) else { continue };
+                if name == OPAQUE {
+                    directory.clear();
+                } else if let Some(removed) = name.strip_prefix(WHITEOUT) {
+                    directory.remove(removed);
+                }
+            }
+            // Only now is it known what is left below.
+            for entry in layer.entries(&node) {
+                let (name, number) = entry?;
+                let child = self.tree.directory(below).and_then(|directory| directory.child(name));
+                let Some(child) = child.filter(|child| self.tree.directory(*child).is_some()) else { continue };
+                let node = layer.node(number)?;
+                if node.kind == mode::DIRECTORY {
+                    open.push((node, child));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The targets of links, as they are before the layer adds anything.
+    fn find_links(&self) -> Result<Vec<LinkBelow<'a>>, DriverError> {
+        let links = self.layer.links_below().map_err(|fault| self.told(fault))?;
+        let found = links.into_iter().map(|(path, target)| {
+            let refused = |reason: &str| {
+                let target = String::from_utf8_lossy(target);
+                DriverError::unmergeable(self.part.source, path, format!("it is a hard link to /{target}, {reason}"))
+            };
+            let target = self.tree.find(names(target)).ok_or_else(|| refused("which no layer below has"))?;
+            match self.tree.directory(target) {
+                Some(_) => Err(refused("which is a directory")),
+                None => Ok(LinkBelow { path, target }),
+            }
+        });
+        found.collect()
+    }
+
+    /// Adds what the layer has.
+    fn add(&mut self) -> Result<(), DriverError> {
+        let layer = self.layer;
+        let root = layer.root().map_err(|fault| self.told(fault))?;
+        if !root.is_implicit() {
+            self.tree.set_directory(Tree::ROOT, root.attributes());
+        }
+        let mut open = vec![(root, Tree::ROOT)];
+        while let Some((node, parent)) = open.pop() {
+            for entry in layer.entries(&node) {
+                let (name, number) = entry.map_err(|fault| self.told(fault))?;
+                if name.starts_with(WHITEOUT) {
+                    continue;
+                }
+                let child = layer.node(number).map_err(|fault| self.told(fault))?;
+                if child.kind == mode::DIRECTORY {
+                    open.push((child, self.directory(parent, name, &child)));
+                } else {
+                    let id = self.file(&child)?;
+                    self.tree.put(parent, name, id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, parent: InodeId, name: &[u8], node: &Node<'_>) -> InodeId {
+        let there = self.tree.directory(parent).and_then(|directory| directory.child(name));
+        match there.filter(|id| node.is_implicit() && self.tree.directory(*id).is_some()) {
+            Some(id) => id,
+            None => self.tree.put_directory(parent, name, node.attributes()),
+        }
+    }
+
+    fn file(&mut self, node: &Node<'_>) -> Result<InodeId, DriverError> {
+        if let Some(id) = self.linked.get(&node.number) {
+            return Ok(*id);
+        }
+        let body = self.body(node).map_err(|fault| self.told(fault))?;
+        let id = self.tree.add(Inode { attributes: node.attributes(), body });
+        if node.links > 1 {
+            self.linked.insert(node.number, id);
+        }
+        Ok(id)
+    }
+
+    fn body(&mut self, node: &Node<'_>) -> Result<Body, FormatError> {
+        Ok(match node.kind {
+            mode::SYMLINK => Body::Symlink(self.layer.target(node)?.into()),
+            mode::CHAR_DEVICE => Body::CharDevice(node.device()),
+            mode::BLOCK_DEVICE => Body::BlockDevice(node.device()),
+            mode::FIFO => Body::Fifo,
+            _ => {
+                let first = u32::try_from(self.refs.len()).map_err(|_| FormatError::Part {
+                    what: "table of chunks",
+                    reason: "the image has more than 4,294,967,295 chunks",
+                })?;
+                for chunk in self.layer.file_chunks(node)? {
+                    let (chunk, _) = chunk?;
+                    self.refs.push(ChunkRef::new(self.blob, chunk.chunk()));
+                }
+                Body::File { size: node.size, first }
+            }
+        })
+    }
+}
+
+/// The names of a path.
+fn names(path: &[u8]) -> Vec<&[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect()
+}

@@ -1,0 +1,29 @@
+//! Our own reader, for the merge, `verify` and `inspect`: it believes nothing that it has not checked.
+//!
+//! [`Bootstrap::parse`] takes a bootstrap and checks what it begins with; [`Bootstrap::walk`] shows every path. No offset,
+//! length or number leads out of the bootstrap or around in circles, and no more is held than what was read.
+
+mod bytes;
+mod fault;
+
+mod superblock;
+mod tables;
+
+mod directory;
+mod inode;
+mod walk;
+
+mod chunk;
+
+pub(crate) mod tail;
+
+pub use chunk::check_chunk;
+pub use fault::FormatError;
+pub use superblock::Bootstrap;
+pub use tables::{Blob, ChunkRef};
+pub use walk::Inode;
+
+pub(crate) use inode::Node;
+pub(crate) use walk::Seen;
+
+pub use crate::compressor::Compressor;

@@ -1,0 +1,175 @@
+//! What a bootstrap begins with.
+
+use super::bytes::Bytes;
+use super::fault::FormatError;
+use super::tables::{Blob, ChunkTable};
+use crate::bootstrap::{
+    BLOCK_BITS, BLOCK_BYTES, COMPAT_RAFS_V6, DEVICE_SLOT, EXTENDED, INCOMPAT, LINKS_BELOW, LINKS_MAGIC, MAGIC,
+    SUPERBLOCK, flag,
+};
+use crate::compressor::Compressor;
+
+const SB: u64 = SUPERBLOCK as u64;
+const EXT: u64 = EXTENDED as u64;
+const V5_MAGIC: u32 = 0x5241_4653;
+const CHUNK_BYTES: std::ops::RangeInclusive<u32> = 0x1000..=0x100_0000;
+
+/// Path and target of a hard link.
+pub(crate) type LinkBelow<'b> = (&'b [u8], &'b [u8]);
+
+/// A bootstrap whose superblocks and tables are right.
+pub struct Bootstrap {
+    pub(super) bytes: Vec<u8>,
+    /// Where inode 0 would be.
+    pub(super) inodes: u64,
+    pub(super) root: u32,
+    pub(super) inode_count: u64,
+    chunk_bytes: u32,
+    compressor: Compressor,
+    sha256: bool,
+    prefetches: usize,
+    blobs: Vec<Blob>,
+    pub(super) chunks: ChunkTable,
+    links_below: (u64, u64),
+}
+
+impl std::fmt::Debug for Bootstrap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bootstrap")
+            .field("inodes", &self.inode_count)
+            .field("blobs", &self.blobs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bootstrap {
+    /// Takes a bootstrap, which is the file `image/image.boot` of the layer that ends an image.
+    ///
+    /// # Errors
+    /// It is none of RAFS v6, or its superblocks or tables are wrong.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, FormatError> {
+        let at = Bytes(&bytes);
+        check_superblock(at)?;
+        let what = "superblock";
+        let flags = at.u64(what, EXT)?;
+        let compressor = compressor(flags)?;
+        let chunk_bytes = at.u32(what, EXT + 20)?;
+        if !chunk_bytes.is_power_of_two() || !CHUNK_BYTES.contains(&chunk_bytes) {
+            return Err(FormatError::part("chunk size", "it is no power of two from 4 KiB to 16 MiB"));
+        }
+        let blobs = Blob::table(at, at.u64(what, EXT + 8)?, at.u32(what, EXT + 16)?)?;
+        if blobs.len() != usize::from(at.u16(what, SB + 86)?) {
+            return Err(FormatError::part("table of blobs", "there are more or fewer devices"));
+        }
+        let chunks = ChunkTable::parse(at, at.u64(what, EXT + 24)?, at.u64(what, EXT + 32)?, &blobs)?;
+        let prefetches = at.slice("prefetch table", at.u64(what, EXT + 40)?, at.u32(what, EXT + 48)?.into())?.len() / 4;
+        let links_below = match at.u32(what, LINKS_BELOW as u64)? {
+            LINKS_MAGIC => (at.u64(what, LINKS_BELOW as u64 + 8)?, at.u64(what, LINKS_BELOW as u64 + 16)?),
+            _ => (0, 0),
+        };
+        let (root, inode_count) = (at.u16(what, SB + 14)?.into(), at.u64(what, SB + 16)?);
+        let inodes = u64::from(at.u32(what, SB + 40)?) * BLOCK_BYTES;
+        let sha256 = flags & flag::SHA256 != 0;
+        Ok(Self {
+            bytes,
+            inodes,
+            root,
+            inode_count,
+            chunk_bytes,
+            compressor,
+            sha256,
+            prefetches,
+            blobs,
+            chunks,
+            links_below,
+        })
+    }
+
+    /// Files larger than this are split into chunks of this size.
+    #[must_use]
+    pub fn chunk_size(&self) -> u64 {
+        self.chunk_bytes.into()
+    }
+
+    /// How chunks are compressed.
+    #[must_use]
+    pub const fn compressor(&self) -> Compressor {
+        self.compressor
+    }
+
+    /// Whether digests of chunks are SHA-256, which alone is checked.
+    #[must_use]
+    pub const fn has_sha256(&self) -> bool {
+        self.sha256
+    }
+
+    /// How many paths are fetched ahead.
+    #[must_use]
+    pub const fn prefetches(&self) -> usize {
+        self.prefetches
+    }
+
+    /// The blobs that hold the chunks.
+    #[must_use]
+    pub fn blobs(&self) -> &[Blob] {
+        &self.blobs
+    }
+
+    /// How many inodes it says it has.
+    #[must_use]
+    pub const fn inode_count(&self) -> u64 {
+        self.inode_count
+    }
+
+    pub(super) fn at(&self) -> Bytes<'_> {
+        Bytes(&self.bytes)
+    }
+
+    /// Hard links of a layer to files of the layers below: path and target of each.
+    ///
+    /// # Errors
+    /// The section is wrong.
+    pub(crate) fn links_below(&self) -> Result<Vec<LinkBelow<'_>>, FormatError> {
+        let what = "section of links";
+        let (offset, len) = self.links_below;
+        let section = Bytes(self.at().slice(what, offset, len)?);
+        let (mut links, mut at) = (Vec::new(), 0);
+        while at < section.len() {
+            let (path, target) = (u64::from(section.u32(what, at)?), u64::from(section.u32(what, at + 4)?));
+            links.push((section.slice(what, at + 8, path)?, section.slice(what, at + 8 + path, target)?));
+            at += 8 + path + target;
+        }
+        Ok(links)
+    }
+}
+
+fn check_superblock(at: Bytes<'_>) -> Result<(), FormatError> {
+    let what = "superblock";
+    if at.len() >= 4 && at.u32(what, 0)? == V5_MAGIC {
+        return Err(FormatError::Kind("it is of version 5"));
+    }
+    if at.u32(what, SB)? != MAGIC {
+        return Err(FormatError::Kind("the magic number is another"));
+    }
+    if at.u8(what, SB + 12)? != BLOCK_BITS {
+        return Err(FormatError::Kind("its blocks are not 4 KiB"));
+    }
+    let features = (at.u32(what, SB + 8)? & COMPAT_RAFS_V6, at.u32(what, SB + 80)?);
+    if features != (COMPAT_RAFS_V6, INCOMPAT) || at.u32(what, SB + 44)? != 0 {
+        return Err(FormatError::Kind("it has other features"));
+    }
+    if at.u16(what, SB + 88)? != DEVICE_SLOT {
+        return Err(FormatError::Kind("its table of devices is elsewhere"));
+    }
+    Ok(())
+}
+
+fn compressor(flags: u64) -> Result<Compressor, FormatError> {
+    const ALL: u64 = flag::NOT_COMPRESSED | flag::LZ4 | flag::ZSTD | 0x40;
+    match flags & ALL {
+        flag::NOT_COMPRESSED => Ok(Compressor::None),
+        flag::LZ4 => Ok(Compressor::Lz4Block),
+        flag::ZSTD => Ok(Compressor::Zstd),
+        _ => Err(FormatError::Kind("its chunks are compressed in another way")),
+    }
+}

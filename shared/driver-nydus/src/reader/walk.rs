@@ -1,0 +1,156 @@
+//! Every path of a bootstrap.
+
+use std::collections::HashSet;
+
+use accel_stream::{EntryKind, Limits, Mtime};
+
+use super::fault::FormatError;
+use super::inode::Node;
+use super::superblock::Bootstrap;
+use super::tables::ChunkRef;
+use crate::attributes::device_parts;
+use crate::bootstrap::mode;
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inode {
+    /// Its number: paths with the same number are hard links.
+    pub nid: u64,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Permission bits, set-id and sticky bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Time of the last change.
+    pub mtime: Mtime,
+    /// Length of a file's content, 0 of anything else.
+    pub size: u64,
+    /// How many names it says it has; a directory two and one for each directory in it.
+    pub nlink: u32,
+    /// Major and minor number; 0 but for devices.
+    pub dev: (u32, u32),
+    /// Target of a symbolic link.
+    pub link: Vec<u8>,
+    /// Extended attributes in the order of the bootstrap.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The chunks that make up a file's content.
+    pub chunks: Vec<ChunkRef>,
+}
+
+impl Bootstrap {
+    /// Shows every path, without slashes at its ends, to `each`: the root first, which is empty, and every directory before
+    /// what is in it.
+    ///
+    /// # Errors
+    /// Something about an inode or a directory is wrong, or `limits` are passed.
+    pub fn walk(&self, limits: Limits, each: &mut dyn FnMut(&[u8], &Inode)) -> Result<(), FormatError> {
+        let mut path = Vec::new();
+        let mut open = vec![(0, &b""[..], self.root()?)];
+        let mut seen = Seen::new(limits);
+        while let Some((parent, name, node)) = open.pop() {
+            path.truncate(parent);
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+            seen.entry(&path, &node)?;
+            let shown = self.inode(&node).map_err(|fault| fault.of_file(&path))?;
+            each(&path, &shown);
+            if node.kind == mode::DIRECTORY {
+                let children = self.children(&node, &mut seen).map_err(|fault| fault.of_file(&path))?;
+                open.extend(children.into_iter().rev().map(|(name, child)| (path.len(), name, child)));
+            }
+        }
+        Ok(())
+    }
+
+    fn children<'b>(&'b self, node: &Node<'b>, seen: &mut Seen) -> Result<Vec<(&'b [u8], Node<'b>)>, FormatError> {
+        let entries = self.entries(node).map(|entry| {
+            let (name, number) = entry?;
+            seen.count()?;
+            Ok((name, self.node(number)?))
+        });
+        entries.collect()
+    }
+
+    fn inode(&self, node: &Node<'_>) -> Result<Inode, FormatError> {
+        let kind = match node.kind {
+            mode::DIRECTORY => EntryKind::Directory,
+            mode::SYMLINK => EntryKind::Symlink,
+            mode::CHAR_DEVICE => EntryKind::CharDevice,
+            mode::BLOCK_DEVICE => EntryKind::BlockDevice,
+            mode::FIFO => EntryKind::Fifo,
+            _ => EntryKind::Regular,
+        };
+        let is_device = matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice);
+        let attributes = node.attributes();
+        Ok(Inode {
+            nid: node.number.into(),
+            kind,
+            mode: attributes.mode.into(),
+            uid: attributes.uid,
+            gid: attributes.gid,
+            mtime: attributes.mtime,
+            size: if kind == EntryKind::Regular { node.size } else { 0 },
+            nlink: node.links,
+            dev: if is_device { device_parts(node.device()) } else { (0, 0) },
+            link: if kind == EntryKind::Symlink { self.target(node)?.to_vec() } else { Vec::new() },
+            xattrs: node.xattrs()?,
+            chunks: if kind == EntryKind::Regular { self.shown_chunks(node)? } else { Vec::new() },
+        })
+    }
+
+    fn shown_chunks(&self, node: &Node<'_>) -> Result<Vec<ChunkRef>, FormatError> {
+        let chunks = self.file_chunks(node)?.map(|chunk| {
+            let (chunk, place) = chunk?;
+            Ok(ChunkRef {
+                blob: chunk.blob() as u32,
+                index: chunk.chunk(),
+                digest: place.digest,
+                compressed_offset: place.offset,
+                compressed_size: place.stored_bytes,
+                uncompressed_size: place.bytes,
+            })
+        });
+        chunks.collect()
+    }
+}
+
+/// Keeps a walk from going in circles or beyond the limits.
+pub(crate) struct Seen {
+    limits: Limits,
+    entries: u64,
+    directories: HashSet<u32>,
+}
+
+impl Seen {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, entries: 0, directories: HashSet::new() }
+    }
+
+    /// Counts an entry of a directory.
+    pub(crate) fn count(&mut self) -> Result<(), FormatError> {
+        self.entries += 1;
+        let limit = self.limits.entries;
+        if self.entries > limit { Err(FormatError::TooManyEntries { limit }) } else { Ok(()) }
+    }
+
+    /// Takes note of the path that is shown next.
+    pub(crate) fn entry(&mut self, path: &[u8], node: &Node<'_>) -> Result<(), FormatError> {
+        if path.len() as u64 > self.limits.path_bytes {
+            return Err(FormatError::part("path", "it is longer than the limit").of_file(path));
+        }
+        self.directory(node).map_err(|fault| fault.of_file(path))
+    }
+
+    /// A directory has one name.
+    pub(crate) fn directory(&mut self, node: &Node<'_>) -> Result<(), FormatError> {
+        if node.kind == mode::DIRECTORY && !self.directories.insert(node.number) {
+            return Err(FormatError::part("directory", "it is in two places"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,263 @@
+//! A tree of files: that of a layer, or that of all layers of an image.
+//!
+//! Inodes lie in one list and refer to each other by number, so that hard links are just entries with the same number,
+//! nothing recurses, and a tree of millions of files is dropped at once. What is removed or replaced stays in the list
+//! and is never reached again. About 140 bytes a file.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::attributes::Attributes;
+use crate::names::OPAQUE;
+
+/// The longest name of a file.
+pub(crate) const MOST_NAME_BYTES: usize = 255;
+
+/// An inode of a [`Tree`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct InodeId(pub(crate) u32);
+
+/// A file, whatever it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Inode {
+    pub(crate) attributes: Attributes,
+    pub(crate) body: Body,
+}
+
+/// What kind of file, and what it holds.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    Directory(Box<Directory>),
+    /// The chunks lie one after the other in a list beside the tree, from `first` on.
+    File {
+        size: u64,
+        first: u32,
+    },
+    Symlink(Box<[u8]>),
+    CharDevice(u32),
+    BlockDevice(u32),
+    Fifo,
+    /// In a layer: a hard link to this path, which the layer itself does not have.
+    LinkBelow(Box<[u8]>),
+}
+
+/// A directory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Directory {
+    children: BTreeMap<Box<[u8]>, InodeId>,
+    /// No entry made it: it says nothing about a directory of the layers below.
+    pub(crate) implicit: bool,
+}
+
+/// The files, from a root.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    inodes: Vec<Inode>,
+    is_layer: bool,
+}
+
+impl Tree {
+    pub(crate) const ROOT: InodeId = InodeId(0);
+
+    /// The tree of a layer: nothing yet but a root that no entry made.
+    pub(crate) fn of_layer() -> Self {
+        Self { is_layer: true, ..Self::of_image() }
+    }
+
+    /// The tree of an image without layers.
+    pub(crate) fn of_image() -> Self {
+        Self { inodes: vec![implicit_directory()], is_layer: false }
+    }
+
+    pub(crate) fn inode(&self, id: InodeId) -> &Inode {
+        &self.inodes[id.0 as usize]
+    }
+
+    /// How many inodes there are, those that cannot be reached any more included.
+    pub(crate) const fn inodes(&self) -> usize {
+        self.inodes.len()
+    }
+
+    pub(crate) fn directory(&self, id: InodeId) -> Option<&Directory> {
+        match &self.inode(id).body {
+            Body::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn directory_mut(&mut self, id: InodeId) -> Option<&mut Directory> {
+        match &mut self.inodes[id.0 as usize].body {
+            Body::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    /// Adds an inode that nothing refers to yet.
+    pub(crate) fn add(&mut self, inode: Inode) -> InodeId {
+        let id = InodeId(u32::try_from(self.inodes.len()).expect("entries are limited far below this"));
+        self.inodes.push(inode);
+        id
+    }
+
+    /// What `path` is.
+    pub(crate) fn find<'p>(&self, path: impl IntoIterator<Item = &'p [u8]>) -> Option<InodeId> {
+        path.into_iter().try_fold(Self::ROOT, |id, name| self.directory(id)?.child(name))
+    }
+
+    /// The directory `path`; what is not there or is none becomes one that no entry made.
+    pub(crate) fn make_directories<'p>(&mut self, path: impl IntoIterator<Item = &'p [u8]>) -> InodeId {
+        path.into_iter().fold(Self::ROOT, |parent, name| {
+            let child = self.directory(parent).and_then(|directory| directory.child(name));
+            match child.filter(|id| self.directory(*id).is_some()) {
+                Some(id) => id,
+                None => self.new_directory(parent, name, implicit_directory()),
+            }
+        })
+    }
+
+    /// In a layer, a directory in the place of something else has nothing of the layers below any more: it is marked as
+    /// OCI's layers mark such directories.
+    fn new_directory(&mut self, parent: InodeId, name: &[u8], inode: Inode) -> InodeId {
+        let replaces = self.is_layer && self.directory(parent).is_some_and(|directory| directory.child(name).is_some());
+        let id = self.add(inode);
+        self.put(parent, name, id);
+        if replaces {
+            let body = Body::File { size: 0, first: 0 };
+            let marker = self.add(Inode { attributes: Attributes::implicit(), body });
+            self.put(id, OPAQUE, marker);
+            if let Some(directory) = self.directory_mut(id) {
+                directory.implicit = false;
+            }
+        }
+        id
+    }
+
+    /// Makes `id` the file `name` of the directory `parent`, in place of any other.
+    pub(crate) fn put(&mut self, parent: InodeId, name: &[u8], id: InodeId) {
+        let Some(directory) = self.directory_mut(parent) else { return };
+        match directory.children.get_mut(name) {
+            Some(child) => *child = id,
+            None => drop(directory.children.insert(name.into(), id)),
+        }
+    }
+
+    /// Puts a directory with these attributes into `parent`; one that is there keeps its children.
+    pub(crate) fn put_directory(&mut self, parent: InodeId, name: &[u8], attributes: Attributes) -> InodeId {
+        let child = self.directory(parent).and_then(|directory| directory.child(name));
+        match child.filter(|id| self.directory(*id).is_some()) {
+            Some(id) => {
+                self.set_directory(id, attributes);
+                id
+            }
+            None => self.new_directory(parent, name, Inode { attributes, body: Body::Directory(Box::default()) }),
+        }
+    }
+
+    /// An entry says what the directory `id` is.
+    pub(crate) fn set_directory(&mut self, id: InodeId, attributes: Attributes) {
+        self.inodes[id.0 as usize].attributes = attributes;
+        if let Some(directory) = self.directory_mut(id) {
+            directory.implicit = false;
+        }
+    }
+}
+
+impl Directory {
+    pub(crate) fn child(&self, name: &[u8]) -> Option<InodeId> {
+        self.children.get(name).copied()
+    }
+
+    pub(crate) fn children(&self) -> impl DoubleEndedIterator<Item = (&[u8], InodeId)> {
+        self.children.iter().map(|(name, id)| (&**name, *id))
+    }
+
+    pub(crate) fn remove(&mut self, name: &[u8]) {
+        self.children.remove(name);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.children.clear();
+    }
+
+    /// The children and the two dots, sorted as the format wants them.
+    pub(crate) fn entries(&self, this: InodeId, parent: InodeId) -> impl Iterator<Item = (&[u8], InodeId)> {
+        const DOT: &[u8] = b".";
+        const DOTS: &[u8] = b"..";
+        let range = |from: Bound<&[u8]>, to: Bound<&[u8]>| {
+            self.children.range::<[u8], _>((from, to)).map(|(name, id)| (&**name, *id))
+        };
+        range(Bound::Unbounded, Bound::Excluded(DOT))
+            .chain([(DOT, this)])
+            .chain(range(Bound::Excluded(DOT), Bound::Excluded(DOTS)))
+            .chain([(DOTS, parent)])
+            .chain(range(Bound::Excluded(DOTS), Bound::Unbounded))
+    }
+}
+
+fn implicit_directory() -> Inode {
+    let directory = Directory { implicit: true, ..Directory::default() };
+    Inode { attributes: Attributes::implicit(), body: Body::Directory(Box::new(directory)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(path: &str) -> impl Iterator<Item = &[u8]> {
+        path.split('/').map(str::as_bytes)
+    }
+
+    fn put_file(tree: &mut Tree, parent: InodeId, name: &[u8]) -> InodeId {
+        let file = tree.add(Inode { attributes: Attributes::implicit(), body: Body::File { size: 0, first: 0 } });
+        tree.put(parent, name, file);
+        file
+    }
+
+    #[test]
+    fn parents_are_made_and_what_is_no_directory_gives_way() {
+        let mut tree = Tree::of_image();
+        let parent = tree.make_directories(split("a/b"));
+        let file = put_file(&mut tree, parent, b"c");
+        assert_eq!(tree.find(split("a/b/c")), Some(file));
+        assert_eq!(tree.make_directories(split("a/b")), parent, "it is there");
+        assert!(tree.directory(parent).unwrap().implicit);
+        let below = tree.make_directories(split("a/b/c/d"));
+        assert_eq!(tree.find(split("a/b/c/d")), Some(below));
+        assert!(tree.directory(tree.find(split("a/b/c")).unwrap()).is_some());
+        assert_eq!(tree.find(split("a/x/d")), None);
+    }
+
+    #[test]
+    fn in_a_layer_what_takes_the_place_of_a_file_hides_what_is_below() {
+        for (mut tree, marked) in [(Tree::of_image(), false), (Tree::of_layer(), true)] {
+            put_file(&mut tree, Tree::ROOT, b"f");
+            let directory = tree.make_directories(split("f"));
+            assert_eq!(tree.find(split("f/.wh..wh..opq")).is_some(), marked);
+            assert_eq!(tree.directory(directory).unwrap().implicit, !marked);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_there_keeps_its_children() {
+        let mut tree = Tree::of_image();
+        let parent = tree.make_directories(split("a"));
+        let file = put_file(&mut tree, parent, b"f");
+        let attributes = Attributes { mode: 0o1777, ..Attributes::implicit() };
+        assert_eq!(tree.put_directory(Tree::ROOT, b"a", attributes.clone()), parent);
+        assert_eq!((tree.find(split("a/f")), &tree.inode(parent).attributes), (Some(file), &attributes));
+        assert!(!tree.directory(parent).unwrap().implicit);
+        let other = tree.put_directory(parent, b"f", attributes);
+        assert_ne!(other, file, "a file gives way");
+    }
+
+    #[test]
+    fn entries_are_sorted_bytewise_with_the_dots_among_them() {
+        let mut tree = Tree::of_image();
+        for name in [&b"z"[..], b"-", b"...", b".\x01", b".a", b"\xff"] {
+            put_file(&mut tree, Tree::ROOT, name);
+        }
+        let root = tree.directory(Tree::ROOT).unwrap();
+        let names: Vec<&[u8]> = root.entries(Tree::ROOT, Tree::ROOT).map(|(name, _)| name).collect();
+        assert_eq!(names, [&b"-"[..], b".", b".\x01", b"..", b"...", b".a", b"z", b"\xff"]);
+    }
+}

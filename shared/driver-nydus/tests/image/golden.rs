@@ -1,0 +1,75 @@
+//! The bytes did not change by accident: pinned digests of a layer's blob and of the layer that ends the image. Who changes
+//! them on purpose raises the format's version.
+
+use accel_domain::{NydusCompressor, NydusOptions};
+use accel_test_support::Entry;
+use accel_test_support::tar::{char_device, dir, file, hardlink, symlink, whiteout};
+
+use crate::built::{build, options};
+
+/// Of its own, so that no other test's wish for an entry changes it.
+fn fixture() -> [Vec<Entry>; 2] {
+    let text = |bytes: usize| -> Vec<u8> { (0..bytes).map(|at| b"the quick brown fox "[at * at / 7 % 20]).collect() };
+    let small = (0..60).map(|at| file(format!("small/{at}"), text(at * 50)).mtime(at as i64));
+    let lower = [
+        dir("./").mode(0o40_755),
+        dir("bin/"),
+        file("bin/sh", text(70_000)).mode(0o4755).uid(7),
+        hardlink("bin/bash", "bin/sh"),
+        symlink("sh", "bin/sh"),
+        file("twice", b"first"),
+        file("five-megabytes", text(5 << 20)),
+        file("zeros", vec![0; 3 << 20]),
+        file("names/\u{fc}n\u{ef}", b"").mtime(1_600_000_000).nanos(5).xattr("user.note", b"\0\xff"),
+        file(format!("long/{}", "n".repeat(200)), b"x"),
+        file("twice", b"second").uid(3_000_000),
+        char_device("null", 1, 3),
+    ];
+    let upper =
+        vec![whiteout("bin/sh"), file("tmp/x/y", b"z"), hardlink("below", "bin/bash"), dir("small/").mode(0o700)];
+    [lower.into_iter().chain(small).collect(), upper]
+}
+
+#[test]
+fn output_did_not_change() {
+    let rows = [
+        (
+            "default",
+            NydusOptions::default(),
+            "2372ab8bd7a248b1a959a49bdd5d951d6c82face0b3ae6df4b5406f81ae9e4b7",
+            "e43395a90bfb2acad9ea86d874aeacffd65bca837a70da3ce98239aa8b6769b8",
+            "d16abcefdd0ffd1aa3b7fac246392d30375a3e5ddab4455c2fb09ed2c2547bae",
+        ),
+        (
+            "prefetch",
+            NydusOptions { prefetch: vec!["/bin".into(), "/none".into()], ..NydusOptions::default() },
+            "2372ab8bd7a248b1a959a49bdd5d951d6c82face0b3ae6df4b5406f81ae9e4b7",
+            "e43395a90bfb2acad9ea86d874aeacffd65bca837a70da3ce98239aa8b6769b8",
+            "4d6810ae02089f2a16cec786ec9c740e2a66331bcb4ec020d1bfca47a5ba2520",
+        ),
+        (
+            "lz4, 64 KiB",
+            options(NydusCompressor::Lz4Block, 65_536),
+            "bd62740826cf7e36ae85c8f330af49ef05b0f7744113d36328a1e2784a87b14e",
+            "e449141e088b65ed01845d39f9fc634a1b143dfe1d49a0899ed9c746686412be",
+            "7ea818653d366cd75d54e8dd09186c90c500a626934bc481cffcf5007758d77c",
+        ),
+        (
+            "none, 4 MiB",
+            options(NydusCompressor::None, 4 << 20),
+            "d40fcb6e89a6ba4d53ac6cb648478362063e3a459d6210f8e0bcaf570f0487f8",
+            "f3e9264d5c371e66e6fd214a9f1892799274087d868ccb4f4366402c5d1e9655",
+            "bf5b217c89df8f636760d1fbb15d33f11ea070fb50099671c84356fcbedeb178",
+        ),
+    ];
+    let layers = fixture();
+    let mut changed = Vec::new();
+    for (what, options, lower, upper, merged) in rows {
+        let built = build(&[&layers[0], &layers[1]], &options);
+        let found = [built.layers[0].digest, built.layers[1].digest, built.merged.digest].map(|digest| digest.hex());
+        if found != [lower, upper, merged] {
+            changed.push(format!("{what}: {found:#?}"));
+        }
+    }
+    assert!(changed.is_empty(), "{}", changed.join("\n"));
+}

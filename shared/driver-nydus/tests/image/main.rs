@@ -1,0 +1,14 @@
+//! Layers through driver, merge and reader, compared with the judge that applies the same layers.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test is a failed test")]
+
+mod built;
+
+mod blob;
+mod golden;
+mod invariants;
+mod kernel;
+mod layers;
+mod odd;
+mod random;
+mod reader;
