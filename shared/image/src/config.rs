@@ -54,6 +54,14 @@ impl ImageConfig {
         self.diff_ids = diff_ids;
     }
 
+    /// Adds an entry to the history, for a layer that was added.
+    pub fn add_history(&mut self, entry: Value) {
+        match self.members.entry("history").or_insert_with(|| json!([])) {
+            Value::Array(entries) => entries.push(entry),
+            other => *other = json!([entry]),
+        }
+    }
+
     /// The bytes that go to a registry.
     ///
     /// # Panics
@@ -90,5 +98,19 @@ mod tests {
         config.set_diff_ids(vec![new]);
         let expected = text.replace(&old.to_string(), &new.to_string()).replace(r#""Image":"sha256:1","#, "");
         assert_eq!(String::from_utf8(config.to_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn adds_to_the_history_whatever_there_is_of_it() {
+        let rows = [
+            (r#"{"history":[{"created":"x"}],"os":"linux"}"#, r#"{"history":[{"created":"x"},{"by":1}],"os":"linux"}"#),
+            (r#"{"os":"linux"}"#, r#"{"os":"linux","history":[{"by":1}]}"#),
+            (r#"{"history":null}"#, r#"{"history":[{"by":1}]}"#),
+        ];
+        for (before, after) in rows {
+            let mut config = ImageConfig::parse(before.as_bytes()).unwrap();
+            config.add_history(json!({"by": 1}));
+            assert_eq!(String::from_utf8(config.to_bytes()).unwrap(), after);
+        }
     }
 }
