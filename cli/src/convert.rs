@@ -1,12 +1,12 @@
 //! `accelctl convert`: one image, from and to wherever it is.
 
+mod options;
 mod report;
 
 use std::pin::Pin;
 use std::time::Duration;
 
-use accel_domain::{Attestations, ByteSize, ErrorClass, Format, FormatOptions, Output, Timestamp};
-use accel_image::Platform;
+use accel_domain::{ErrorClass, Timestamp};
 use accel_pipeline::{
     ConvertError, Engine, Event, Job, Observer as _, Outcome, Stop, StopReason, Tagged, convert_image, move_tag,
 };
@@ -20,6 +20,7 @@ use crate::out::{self, plain};
 use crate::phases::Phases;
 use crate::place::Place;
 use crate::records::Records;
+use options::MadeArgs;
 use report::Report;
 
 /// How long an interrupted conversion may take to stop in order.
@@ -30,35 +31,10 @@ const STOPPING_TIME: Duration = Duration::from_secs(3);
 pub(crate) struct ConvertArgs {
     /// The image: HOST/REPOSITORY:TAG, oci:DIR:TAG or oci-archive:FILE:TAG.
     source: Place,
-    /// Where the result goes; the source's tag with a suffix (`-esgz`) beside it if not given.
+    /// Where the result goes; the source's tag with a suffix (`-esgz`, `-nydus`) beside it if not given.
     target: Option<Place>,
-    /// The format to make.
-    #[arg(long, default_value = "estargz")]
-    format: Format,
-    /// Convert only this platform (os/arch or os/arch/variant); may be repeated.
-    #[arg(long)]
-    platform: Vec<Platform>,
-    /// Compression level, 1 to 12.
-    #[arg(long)]
-    level: Option<u8>,
-    /// The longest chunk, up to 4MiB.
-    #[arg(long)]
-    chunk_size: Option<ByteSize>,
-    /// Let small files share a compressed member until it holds so many bytes.
-    #[arg(long)]
-    min_chunk_size: Option<ByteSize>,
-    /// A file (or a glob) that is fetched when a container starts; may be repeated.
-    #[arg(long, value_name = "PATH")]
-    prefetch: Vec<String>,
-    /// Keep BuildKit's attestations, their reference corrected.
-    #[arg(long)]
-    carry_attestations: bool,
-    /// Let the result refer to its source (`subject`), so that registries list it beside it.
-    #[arg(long)]
-    subject: bool,
-    /// Replace the target even if it was not made by Accel from this source.
-    #[arg(long)]
-    adopt: bool,
+    #[command(flatten)]
+    made: MadeArgs,
     /// Do not use, and do not keep, records of layers that were converted before.
     #[arg(long)]
     no_cache: bool,
@@ -76,7 +52,7 @@ pub(crate) struct ConvertArgs {
 pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
     let target = match &args.target {
         Some(target) => target.clone(),
-        None => args.source.beside(args.format.tag_suffix())?,
+        None => args.source.beside(args.made.format.tag_suffix())?,
     };
     if args.source == target {
         return Err(WrongUsage(format!("{target} is the source itself: name another target")).into());
@@ -86,7 +62,7 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
         return Err(WrongUsage(reason).into());
     }
     let ends = args.connect.open(&[&args.source, &target]).await?;
-    let output = args.made()?;
+    let output = args.made.output()?;
     let job = Job {
         source: ends.source(&args.source).await?,
         source_key: args.source.key(),
@@ -202,25 +178,5 @@ async fn convert_and_tag(
         }
         Outcome::Superseded { .. } => Err(Moved.into()),
         Outcome::Converted(_) | Outcome::AlreadyThere { .. } | Outcome::AlreadyAccelerated(_) => Ok(outcome),
-    }
-}
-
-impl ConvertArgs {
-    /// What is made of the source.
-    fn made(&self) -> anyhow::Result<Output> {
-        let mut options = self.format.default_options();
-        let FormatOptions::Estargz(own) = &mut options;
-        own.level = self.level.unwrap_or(own.level);
-        own.chunk_size = self.chunk_size.unwrap_or(own.chunk_size);
-        own.min_chunk_size = self.min_chunk_size.unwrap_or(own.min_chunk_size);
-        own.prefetch.clone_from(&self.prefetch);
-        own.check().map_err(|(key, reason)| WrongUsage(format!("--{}: {reason}", key.replace('_', "-"))))?;
-        Ok(Output {
-            platforms: self.platform.clone(),
-            attestations: if self.carry_attestations { Attestations::Carry } else { Attestations::Drop },
-            subject: self.subject,
-            adopt: self.adopt,
-            ..Output::new(options)
-        })
     }
 }

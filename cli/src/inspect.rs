@@ -1,6 +1,8 @@
 //! `accelctl inspect`: what an image is made of.
 
-use accel_pipeline::{ImageContents, InspectReport, Landmark, LayerContents, LayerFormat, TocContents, inspect_image};
+use accel_pipeline::{
+    BootstrapContents, ImageContents, InspectReport, Landmark, LayerContents, LayerFormat, TocContents, inspect_image,
+};
 use clap::Args;
 
 use crate::args::Format;
@@ -60,6 +62,9 @@ fn print_layer(layer: &LayerContents) {
     if let Some(toc) = &layer.toc {
         print_toc(toc);
     }
+    if let Some(bootstrap) = &layer.bootstrap {
+        print_bootstrap(bootstrap);
+    }
     if let Some(problem) = &layer.problem {
         out!("      problem   {}", plain(problem));
     }
@@ -83,12 +88,33 @@ fn print_toc(toc: &TocContents) {
     }
 }
 
+fn print_bootstrap(bootstrap: &BootstrapContents) {
+    let BootstrapContents { files, directories, symlinks, hardlinks, others, chunks, .. } = bootstrap;
+    let (size, chunk_size) = (show::size(bootstrap.size), show::size(bootstrap.chunk_size));
+    out!("      RAFS {}    {size}, {} chunks of up to {chunk_size}", bootstrap.fs_version, bootstrap.compressor);
+    out!(
+        "      holds     {} in {files} files, {chunks} chunks in {} blobs",
+        show::size(bootstrap.file_bytes),
+        bootstrap.blobs.len()
+    );
+    out!("      besides   {directories} directories, {symlinks} symbolic and {hardlinks} hard links, {others} others");
+    if let Some(largest) = &bootstrap.largest {
+        out!("      largest   {} of {}", plain(&largest.name), show::size(largest.size));
+    }
+    match bootstrap.prefetched {
+        0 => out!("      prefetch  nothing"),
+        paths => out!("      prefetch  {paths} paths, and what is below them"),
+    }
+}
+
 const fn name(format: LayerFormat) -> &'static str {
     match format {
         LayerFormat::Estargz => "eStargz",
         LayerFormat::ZstdChunked => "zstd:chunked",
         LayerFormat::Gzip => "gzip",
         LayerFormat::Zstd => "zstd",
+        LayerFormat::NydusBlob => "Nydus blob",
+        LayerFormat::NydusBootstrap => "Nydus bootstrap",
         LayerFormat::Plain => "not compressed",
         LayerFormat::Foreign => "foreign: not in the registry",
     }

@@ -12,6 +12,7 @@ mod inspect;
 mod layouts;
 mod logins;
 mod memory;
+mod nydus;
 mod output;
 mod proxies;
 mod server;

@@ -15,17 +15,20 @@ pub use nydus::{NydusCompressor, NydusOptions, UnknownCompressor};
 pub enum Format {
     /// Seekable tar.gz layers with a table of contents; any runtime can unpack them.
     Estargz,
+    /// Layers of chunks and one file system (RAFS) over all of them, for nydusd and the kernel's EROFS.
+    Nydus,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 1] = [Self::Estargz];
+    pub const ALL: [Self; 2] = [Self::Estargz, Self::Nydus];
 
     /// The name in configuration, tasks and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Estargz => "estargz",
+            Self::Nydus => "nydus",
         }
     }
 
@@ -34,6 +37,7 @@ impl Format {
     pub const fn version(self) -> u32 {
         match self {
             Self::Estargz => 2,
+            Self::Nydus => 1,
         }
     }
 
@@ -42,6 +46,17 @@ impl Format {
     pub const fn tag_suffix(self) -> &'static str {
         match self {
             Self::Estargz => "-esgz",
+            Self::Nydus => "-nydus",
+        }
+    }
+
+    /// Whether a target refers to its source unless its rule says otherwise. Harbor shows a Nydus image as an accessory of
+    /// its source only then, and does not try to scan it.
+    #[must_use]
+    pub const fn refers_by_default(self) -> bool {
+        match self {
+            Self::Estargz => false,
+            Self::Nydus => true,
         }
     }
 
@@ -50,6 +65,7 @@ impl Format {
     pub fn default_options(self) -> FormatOptions {
         match self {
             Self::Estargz => FormatOptions::Estargz(EstargzOptions::default()),
+            Self::Nydus => FormatOptions::Nydus(NydusOptions::default()),
         }
     }
 }
@@ -73,7 +89,7 @@ impl std::str::FromStr for Format {
 
 /// A name that is no format of Accel's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a format: Accel writes estargz")]
+#[error("`{0}` is not a format: Accel writes estargz and nydus")]
 pub struct UnknownFormat(String);
 
 /// A format with its options.
@@ -82,6 +98,8 @@ pub struct UnknownFormat(String);
 pub enum FormatOptions {
     /// eStargz.
     Estargz(EstargzOptions),
+    /// Nydus.
+    Nydus(NydusOptions),
 }
 
 impl FormatOptions {
@@ -90,16 +108,22 @@ impl FormatOptions {
     pub const fn format(&self) -> Format {
         match self {
             Self::Estargz(_) => Format::Estargz,
+            Self::Nydus(_) => Format::Nydus,
         }
     }
 
-    /// What determines the bytes of a layer, hashed: part of a layer record's key.
+    /// What determines the bytes of a layer, hashed: part of a layer record's key. What is prefetched of a Nydus image
+    /// stands in its last layer alone, which is made for each image.
     ///
     /// # Panics
     /// Never: options always serialise.
     #[must_use]
     pub fn layer_hash(&self) -> accel_image::Digest {
-        accel_image::Digest::of(&serde_json::to_vec(self).expect("options have only string keys"))
+        let of_layer = match self {
+            Self::Estargz(_) => self.clone(),
+            Self::Nydus(options) => Self::Nydus(NydusOptions { prefetch: Vec::new(), ..options.clone() }),
+        };
+        accel_image::Digest::of(&serde_json::to_vec(&of_layer).expect("options have only string keys"))
     }
 }
 
@@ -114,6 +138,7 @@ fn check_prefetch(patterns: &[String]) -> Result<(), (&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ByteSize;
 
     #[test]
     fn options_come_back_as_they_were_written() {
@@ -121,5 +146,27 @@ mod tests {
         let text = serde_json::to_string(&options).unwrap();
         assert!(text.starts_with(r#"{"format":"estargz","level":5,"chunk_size":"4MiB""#), "{text}");
         assert_eq!(serde_json::from_str::<FormatOptions>(&text).unwrap(), options);
+        let text = serde_json::to_string(&Format::Nydus.default_options()).unwrap();
+        let expected = r#"{"format":"nydus","fs_version":6,"compressor":"zstd","chunk_size":"1MiB","prefetch":["/"]}"#;
+        assert_eq!(text, expected);
+        assert_eq!(serde_json::from_str::<FormatOptions>(&text).unwrap(), Format::Nydus.default_options());
+    }
+
+    #[test]
+    fn what_a_nydus_image_prefetches_is_nothing_of_its_layers() {
+        let options = |prefetch: &[&str], chunk_size| {
+            let prefetch = prefetch.iter().map(ToString::to_string).collect();
+            FormatOptions::Nydus(NydusOptions { prefetch, chunk_size: ByteSize(chunk_size), ..NydusOptions::default() })
+        };
+        assert_eq!(options(&["/"], 4096).layer_hash(), options(&[], 4096).layer_hash());
+        assert_ne!(options(&["/"], 4096).layer_hash(), options(&["/"], 8192).layer_hash());
+    }
+
+    #[test]
+    fn a_format_is_known_by_its_name_alone() {
+        for format in Format::ALL {
+            assert_eq!((format.name().parse(), format.default_options().format()), (Ok(format), format));
+        }
+        assert!("Nydus".parse::<Format>().unwrap_err().to_string().contains("estargz and nydus"));
     }
 }

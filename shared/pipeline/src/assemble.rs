@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use accel_domain::Marker;
 use accel_image::{Annotations, Descriptor, Digest, Index, Manifest, media_type};
 use bytes::Bytes;
+use serde_json::Value;
 
+use crate::ending::Ending;
 use crate::layer::LayerReport;
 use crate::source::{Attestation, SourceImage};
 
@@ -29,22 +31,41 @@ pub(crate) struct AssembledImage {
     pub(crate) sizes: (u64, u64),
 }
 
-/// The target of one image. `subject` is the source's manifest where the target is to refer to it.
+/// What the target of one image is made of besides its layers.
+pub(crate) struct Parts {
+    /// The layer that ends it, and what the history says of that one.
+    pub(crate) ending: Option<(Ending, Value)>,
+    /// Annotations of the format's own.
+    pub(crate) annotations: Annotations,
+    /// The source's manifest, where the target is to refer to it.
+    pub(crate) subject: Option<Descriptor>,
+}
+
+/// The target of one image.
 pub(crate) fn image(
     source: &SourceImage,
     layers: &HashMap<Digest, &LayerReport>,
     marker: &Marker,
-    subject: Option<Descriptor>,
+    parts: Parts,
 ) -> AssembledImage {
+    let Parts { ending, annotations, subject } = parts;
     let finished: Vec<&LayerReport> = source.manifest.layers.iter().map(|layer| layers[&layer.digest]).collect();
+    let mut diff_ids: Vec<Digest> = finished.iter().map(|layer| layer.diff_id).collect();
+    let mut layers: Vec<Descriptor> =
+        source.manifest.layers.iter().zip(&finished).map(|(layer, done)| target_layer(layer, done)).collect();
     let mut config = source.config.clone();
-    config.set_diff_ids(finished.iter().map(|layer| layer.diff_id).collect());
+    if let Some((ending, history)) = ending {
+        diff_ids.push(ending.diff_id);
+        layers.push(ending.descriptor);
+        config.add_history(history);
+    }
+    config.set_diff_ids(diff_ids);
     let config = document(media_type::OCI_CONFIG, config.to_bytes());
 
     let mut manifest = Manifest { media_type: media_type::OCI_MANIFEST.to_owned(), subject, ..source.manifest.clone() };
     manifest.config = Descriptor { annotations: manifest.config.annotations, ..config.descriptor.clone() };
-    manifest.layers =
-        source.manifest.layers.iter().zip(&finished).map(|(layer, done)| target_layer(layer, done)).collect();
+    manifest.layers = layers;
+    manifest.annotations.extend(annotations);
     marker.write(&mut manifest.annotations);
 
     let sizes = (sizes_of(&source.manifest), sizes_of(&manifest));

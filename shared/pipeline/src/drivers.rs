@@ -2,14 +2,39 @@
 
 use std::sync::Arc;
 
-use accel_domain::FormatOptions;
+use accel_domain::{FormatOptions, Output};
 use accel_driver::Driver;
 use accel_driver_estargz::Estargz;
+use accel_driver_nydus::Nydus;
+use accel_image::{Annotations, Digest};
 use accel_stream::Limits;
+use serde_json::Value;
+
+use crate::nydus;
 
 /// The driver for `options`.
 pub(crate) fn of(options: &FormatOptions, limits: Limits) -> Arc<dyn Driver> {
     match options {
         FormatOptions::Estargz(options) => Arc::new(Estargz::new(options.clone(), limits)),
+        FormatOptions::Nydus(options) => Arc::new(Nydus::new(options.clone(), limits)),
+    }
+}
+
+/// What an image says of its format, beside the marker and its layers.
+pub(crate) struct Sayings {
+    /// Annotations of its manifest.
+    pub(crate) annotations: Annotations,
+    /// The history's entry for the layer that ends it; null where nothing does.
+    pub(crate) history: Value,
+}
+
+/// What an image made as `output` of the manifest `digest` says; `reference` names the source.
+pub(crate) fn sayings(output: &Output, reference: &str, digest: Digest) -> Sayings {
+    match &output.options {
+        FormatOptions::Estargz(_) => Sayings { annotations: Annotations::new(), history: Value::Null },
+        FormatOptions::Nydus(options) => Sayings {
+            annotations: nydus::annotations(options, &output.format_version(), reference, digest),
+            history: nydus::history(),
+        },
     }
 }

@@ -22,6 +22,14 @@ pub enum ConvertError {
         /// Why.
         source: DriverError,
     },
+    /// The layers cannot be put together.
+    #[error("image {image}: {source}")]
+    Image {
+        /// The source's manifest.
+        image: Digest,
+        /// Why not.
+        source: DriverError,
+    },
     /// A layer cannot be read, although its bytes are those that its image names.
     #[error("layer {layer}: {source}; its bytes are those that the image names, so the image itself is broken")]
     Damaged {
@@ -79,6 +87,9 @@ pub enum ConvertError {
     /// A thread of the conversion panicked.
     #[error("an internal error ended the conversion of layer {0}")]
     Panicked(Digest),
+    /// The thread that puts an image together panicked.
+    #[error("an internal error ended the conversion of image {0}")]
+    MergePanicked(Digest),
 }
 
 impl ConvertError {
@@ -87,7 +98,7 @@ impl ConvertError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Registry(error) => error.class(),
-            Self::Layer { source, .. } => source.class(),
+            Self::Layer { source, .. } | Self::Image { source, .. } => source.class(),
             Self::Records(error) => error.class(),
             Self::BlobsLost { .. } => ErrorClass::BACKOFF,
             // Where somebody else has the task, nothing is recorded; where only the target was lost, it goes on later.
@@ -101,7 +112,8 @@ impl ConvertError {
             | Self::Unsupported(_)
             | Self::NotOurs { .. }
             | Self::Stopped(StopReason::Cancelled)
-            | Self::Panicked(_) => ErrorClass::Permanent,
+            | Self::Panicked(_)
+            | Self::MergePanicked(_) => ErrorClass::Permanent,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::ConvertError;
 use crate::image::{Job, Outcome, Prepared, convert_source, prepare, within};
 use crate::layer::{LayerReport, Layers};
-use crate::plan::{self, PlannedLayer};
+use crate::plan::PlannedLayer;
 use crate::reuse;
 use crate::source::Source;
 use crate::watch::{Event, Observer, StopSignal};
@@ -73,11 +73,11 @@ pub async fn convert_layer(
 ) -> Result<Option<LayerReport>, ConvertError> {
     within(stop.clone(), async {
         let Prepared::Image(source) = prepare(job, watch, &stop).await? else { return Ok(None) };
-        let planned = plan::layers(&source.images)?;
+        let layers = Layers::new(engine, job, cache, watch, stop, now);
+        let planned = layers.plan(&source)?;
         let Some(planned) = planned.iter().find(|planned| planned.descriptor.digest == layer) else { return Ok(None) };
         watch.event(&Event::Phase(Phase::Convert));
         let _at_work = engine.at_work();
-        let layers = Layers::new(engine, job, cache, watch, stop, now);
         Box::pin(layers.finish(planned)).await.map(Some)
     })
     .await
@@ -89,7 +89,7 @@ async fn to_be_converted<C: LayerCache>(
     layers: &Layers<'_, C>,
     source: &Source,
 ) -> Result<Vec<Descriptor>, ConvertError> {
-    let planned = plan::layers(&source.images)?;
+    let planned = layers.plan(source)?;
     layers.watch.event(&Event::Planned { layers: u32::try_from(planned.len()).unwrap_or(u32::MAX) });
     layers.watch.event(&Event::Phase(Phase::Convert));
     let mut apart = Vec::new();

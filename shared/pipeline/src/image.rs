@@ -1,26 +1,26 @@
 //! One image: everything but the tag.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use accel_domain::task::{Phase, Sizes};
 use accel_domain::{Marker, Output, Timestamp};
-use accel_image::{Descriptor, Digest, Document, RawDocument, media_type};
+use accel_image::{Digest, RawDocument};
 use accel_registry::{End, RegistryError};
 use accel_stream::Limits;
 use accel_tasks::LayerCache;
 use futures::StreamExt;
 use tracing::instrument;
 
-use crate::assemble::{self, Assembled, AssembledImage};
+use crate::assemble::Assembled;
+use crate::documents::{self, Documents};
 use crate::engine::Engine;
 use crate::error::ConvertError;
 use crate::layer::{LayerReport, Layers};
 use crate::plan::PlannedLayer;
 use crate::source::{Fetched, Source, fetch};
 use crate::watch::{Event, Observer, Stop, StopReason, StopSignal};
-use crate::{plan, publish, reuse, tag};
+use crate::{reuse, tag};
 
 /// Layers that are looked at concurrently; how many of them are open at a time is the engine's business.
 const LAYERS_IN_FLIGHT: usize = 4;
@@ -227,13 +227,13 @@ async fn look(job: &Job) -> Result<Prepared, ConvertError> {
 }
 
 async fn convert<C: LayerCache>(layers: &Layers<'_, C>, source: &Source) -> Result<Outcome, ConvertError> {
-    let planned = plan::layers(&source.images)?;
+    let planned = layers.plan(source)?;
     layers.watch.event(&Event::Planned { layers: u32::try_from(planned.len()).unwrap_or(u32::MAX) });
     layers.watch.event(&Event::Phase(Phase::Convert));
     let finished = convert_layers(layers, &planned).await?;
     layers.watch.event(&Event::Phase(Phase::Push));
-    let assembled = assemble_all(layers.job, source, &finished);
-    layers.stop.unless(Box::pin(push_all(layers, source, &assembled))).await?;
+    let assembled = documents::assemble(layers, source, &finished).await?;
+    layers.stop.unless(Box::pin(documents::push(layers, source, &assembled))).await?;
     Ok(Outcome::Converted(Box::new(converted(source, assembled, finished))))
 }
 
@@ -274,68 +274,14 @@ async fn finish<C: LayerCache>(
 }
 
 async fn forget<C: LayerCache>(layers: &Layers<'_, C>, source: &Source) -> Result<(), ConvertError> {
-    for layer in plan::layers(&source.images)? {
+    for layer in layers.plan(source)? {
         let key = reuse::key(&layers.job.target, layer.descriptor.digest, &layers.job.output.options);
         reuse::forget(layers.cache, &key).await;
     }
     Ok(())
 }
 
-/// All documents of the target.
-struct AllAssembled {
-    images: Vec<AssembledImage>,
-    index: Option<Assembled>,
-    marker: Marker,
-}
-
-fn assemble_all(job: &Job, source: &Source, finished: &[LayerReport]) -> AllAssembled {
-    let layers: HashMap<Digest, &LayerReport> = finished.iter().map(|layer| (layer.source.digest, layer)).collect();
-    let marker = job.marker(source.top.digest);
-    let subject = |descriptor: &Descriptor| job.refers().then(|| descriptor.clone());
-    let one = |image| assemble::image(image, &layers, &marker, subject(&image.descriptor));
-    let images: Vec<AssembledImage> = source.images.iter().map(one).collect();
-    let index = match &source.top.document {
-        Document::Manifest(_) => None,
-        Document::Index(index) => {
-            let pairs: Vec<_> = source.images.iter().zip(&images).collect();
-            Some(assemble::index(index, &pairs, &source.attestations, &marker, subject(&source.top.descriptor())))
-        }
-    };
-    AllAssembled { images, index, marker }
-}
-
-/// Configurations, manifests, index: each by digest, so that whatever is missing shows before a tag is touched.
-async fn push_all<C>(layers: &Layers<'_, C>, source: &Source, assembled: &AllAssembled) -> Result<(), ConvertError> {
-    let Layers { job, watch, stop, .. } = layers;
-    for (from, image) in source.images.iter().zip(&assembled.images) {
-        publish::config(&job.target, image).await?;
-        put(job, &image.manifest, &from.descriptor, &image.config.descriptor.media_type, &assembled.marker).await?;
-    }
-    for attestation in &source.attestations {
-        publish::attestation(&job.source, &job.target, attestation, *watch, stop).await?;
-    }
-    match &assembled.index {
-        Some(index) => put(job, index, &source.top.descriptor(), media_type::OCI_INDEX, &assembled.marker).await,
-        None => Ok(()),
-    }
-}
-
-/// Puts a manifest, and lists it beside its subject where the registry does not do so by itself.
-async fn put(
-    job: &Job,
-    document: &Assembled,
-    subject: &Descriptor,
-    kind: &str,
-    marker: &Marker,
-) -> Result<(), ConvertError> {
-    let listed = publish::manifest(&job.target, document).await?;
-    if job.refers() && !listed {
-        job.target.add_referrer_fallback(subject.digest, &assemble::referrer(document, kind, marker)).await?;
-    }
-    Ok(())
-}
-
-fn converted(source: &Source, assembled: AllAssembled, layers: Vec<LayerReport>) -> ConvertedImage {
+fn converted(source: &Source, assembled: Documents, layers: Vec<LayerReport>) -> ConvertedImage {
     let sizes = assembled.images.iter().fold(Sizes::default(), |sum, image| Sizes {
         source: sum.source.saturating_add(image.sizes.0),
         target: sum.target.saturating_add(image.sizes.1),

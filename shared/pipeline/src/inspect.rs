@@ -1,6 +1,7 @@
 //! Inspect: what an image is made of. Documents, and of each layer its first bytes, its footer and its TOC, by range:
 //! never a whole layer.
 
+mod bootstrap;
 mod layer;
 mod report;
 
@@ -15,7 +16,8 @@ use crate::error::ConvertError;
 use crate::source::{Fetched, SourceImage, fetch};
 
 pub use report::{
-    ImageContents, InspectReport, Landmark, LargestFile, LayerContents, LayerFormat, Origin, TocContents,
+    BootstrapContents, ImageContents, InspectReport, Landmark, LargestFile, LayerContents, LayerFormat, Origin,
+    TocContents,
 };
 
 /// Layers that are looked at at the same time.

@@ -14,7 +14,8 @@ use tracing::instrument;
 use crate::engine::Engine;
 use crate::error::ConvertError;
 use crate::image::Job;
-use crate::plan::PlannedLayer;
+use crate::plan::{self, PlannedLayer};
+use crate::source::Source;
 use crate::watch::{Event, LayerEnd, Observer, StopSignal};
 use crate::{drivers, inspect, publish, pull, push, reuse};
 
@@ -66,6 +67,14 @@ impl<'a, C> Layers<'a, C> {
         let driver = drivers::of(&job.output.options, job.limits);
         Self { engine, job, driver, cache, watch, stop, now }
     }
+
+    /// The distinct layers of `source`.
+    ///
+    /// # Errors
+    /// The image cannot be converted into this format.
+    pub(crate) fn plan(&self, source: &Source) -> Result<Vec<PlannedLayer>, ConvertError> {
+        plan::layers(&source.images, self.driver.merge().is_some())
+    }
 }
 
 impl<C: LayerCache> Layers<'_, C> {
@@ -87,7 +96,9 @@ impl<C: LayerCache> Layers<'_, C> {
         let _open = self.stop.unless(async { Ok::<_, ConvertError>(self.open().await) }).await?;
         self.watch.event(&Event::LayerStarted { layer: source.digest, size: source.size });
         let record = match self.again(|| Box::pin(self.convert(planned))).await {
-            Err(ConvertError::Layer { source: error @ DriverError::Unrepresentable { .. }, .. }) => {
+            Err(ConvertError::Layer { source: error @ DriverError::Unrepresentable { .. }, .. })
+                if self.driver.merge().is_none() =>
+            {
                 self.again(|| self.keep(planned)).await?;
                 self.kept_record(planned, error.to_string())
             }
@@ -97,7 +108,7 @@ impl<C: LayerCache> Layers<'_, C> {
         Ok(self.done(report(planned, record, LayerEnd::Converted)))
     }
 
-    async fn open(&self) -> SemaphorePermit<'_> {
+    pub(crate) async fn open(&self) -> SemaphorePermit<'_> {
         self.engine.open_layers.acquire().await.expect("the semaphore is never closed")
     }
 
@@ -136,7 +147,7 @@ impl<C: LayerCache> Layers<'_, C> {
     }
 
     /// Does the work; begins again where an upload was lost or the source's bytes were wrong once.
-    async fn again<T, W: Future<Output = Result<T, ConvertError>>>(
+    pub(crate) async fn again<T, W: Future<Output = Result<T, ConvertError>>>(
         &self,
         work: impl Fn() -> W,
     ) -> Result<T, ConvertError> {

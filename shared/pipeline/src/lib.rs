@@ -17,10 +17,14 @@ mod pull;
 mod push;
 mod reuse;
 
+mod ending;
+
 mod assemble;
+mod documents;
 mod publish;
 mod tag;
 
+mod bootstrap;
 mod feed;
 mod inspect;
 mod verify;
@@ -28,6 +32,7 @@ mod verify;
 mod drivers;
 mod engine;
 mod error;
+mod nydus;
 mod watch;
 
 pub use engine::Engine;
@@ -35,8 +40,8 @@ pub use error::ConvertError;
 pub use fan_out::{Step, convert_layer, convert_or_fan_out};
 pub use image::{ConvertedImage, Job, Outcome, convert_image};
 pub use inspect::{
-    ImageContents, InspectError, InspectReport, Landmark, LargestFile, LayerContents, LayerFormat, Origin, TocContents,
-    inspect_image,
+    BootstrapContents, ImageContents, InspectError, InspectReport, Landmark, LargestFile, LayerContents, LayerFormat,
+    Origin, TocContents, inspect_image,
 };
 pub use layer::LayerReport;
 pub use tag::{Tagged, confirm_tag, move_tag};

@@ -142,7 +142,9 @@ async fn fetch_image(
     if layers > MAX_LAYERS {
         return Err(ConvertError::Unsupported(format!("the image has {layers} layers, more than {MAX_LAYERS}")));
     }
-    if let Some(layer) = manifest.layers.iter().find(|layer| !media_type::is_layer(&layer.media_type)) {
+    let known =
+        |layer: &Descriptor| media_type::is_layer(&layer.media_type) || layer.media_type == media_type::NYDUS_BLOB;
+    if let Some(layer) = manifest.layers.iter().find(|layer| !known(layer)) {
         return Err(ConvertError::Unsupported(format!(
             "layer {} has the unknown media type `{}`",
             layer.digest, layer.media_type

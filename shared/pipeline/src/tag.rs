@@ -46,10 +46,9 @@ pub(crate) async fn already_there(job: &Job, source_digest: Digest) -> Result<Op
     if marker.as_ref() == Some(&job.marker(source_digest)) {
         return Ok(Some(standing.digest));
     }
-    let replaceable = job.output.adopt
-        || job.overwrites()
-        || marker.is_some_and(|marker| marker.source == job.source_name)
-        || marker::is_acceld(annotations);
+    // Nydus images of ours say what acceld's say too: the marker decides wherever there is one.
+    let made_of_it = marker.map_or_else(|| marker::is_acceld(annotations), |marker| marker.source == job.source_name);
+    let replaceable = job.output.adopt || job.overwrites() || made_of_it;
     if replaceable { Ok(None) } else { Err(not_ours(job)) }
 }
 

@@ -5,6 +5,7 @@
 
 mod dropped;
 mod leaves;
+mod nydus;
 mod write;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -80,10 +81,13 @@ struct OurRegistry {
 }
 
 struct OurRule {
+    format: Format,
     suffix: String,
     platforms: Vec<Platform>,
-    /// False where acceld's format is not available: the rule is written as a comment.
-    available: bool,
+    /// Further keys of its entry, with their values as YAML.
+    options: Vec<(&'static str, String)>,
+    /// False where acceld makes what Accel does not: the rule is written as a comment.
+    in_force: bool,
 }
 
 fn listen(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<SocketAddr> {
@@ -189,29 +193,34 @@ fn variable(host: &RegistryKey, purpose: &str) -> String {
 }
 
 fn rule(leaves: &mut Leaves, notes: &mut Vec<String>) -> OurRule {
-    let suffix = suffix(leaves, notes);
-    OurRule { suffix, platforms: platforms(leaves, notes), available: is_available(leaves, notes) }
+    let driver = leaves.take("converter.driver.type").unwrap_or_default();
+    let (format, (options, in_force)) = match driver.as_str() {
+        "nydus" => (Format::Nydus, nydus::entry(leaves, notes)),
+        driver => (Format::Estargz, (Vec::new(), is_estargz(driver, leaves, notes))),
+    };
+    if !in_force {
+        notes.push("rules: the new file has none in force: the one at its end is a comment, see above".to_owned());
+    }
+    OurRule { format, suffix: suffix(leaves, format, notes), platforms: platforms(leaves, notes), options, in_force }
 }
 
-/// Whether the format that acceld writes is one of ours.
-fn is_available(leaves: &mut Leaves, notes: &mut Vec<String>) -> bool {
-    let driver = leaves.take("converter.driver.type").unwrap_or_default();
+/// Whether acceld makes eStargz; what else it makes is not available.
+fn is_estargz(driver: &str, leaves: &mut Leaves, notes: &mut Vec<String>) -> bool {
     let compression = leaves.take("converter.driver.config.compression").unwrap_or_default();
-    let format = match (driver.as_str(), compression.as_str()) {
+    let made = match (driver, compression.as_str()) {
         ("estargz", "" | "estargz") => return true,
         ("estargz", "zstdchunked") => "converter.driver.config.compression: zstdchunked",
-        ("nydus", _) => "converter.driver.type: nydus",
         (_, _) => "converter.driver.type: neither nydus nor estargz",
     };
     notes.push(format!(
-        "{format} is not available in this version of Accel, so the new file has no rule in force: wait with \
-         migrating, or go over to eStargz by uncommenting the rule at its end"
+        "{made} is not available in this version of Accel: wait with migrating, or go over to eStargz by uncommenting \
+         the rule"
     ));
     false
 }
 
 /// acceld takes the first suffix that is not empty.
-fn suffix(leaves: &mut Leaves, notes: &mut Vec<String>) -> String {
+fn suffix(leaves: &mut Leaves, format: Format, notes: &mut Vec<String>) -> String {
     let rules = leaves.items_of("converter.rules");
     let paths = rules.iter().map(|rule| format!("{rule}.tag_suffix"));
     let all: Vec<(String, String)> = paths.filter_map(|path| Some((path.clone(), leaves.take(&path)?))).collect();
@@ -227,7 +236,7 @@ fn suffix(leaves: &mut Leaves, notes: &mut Vec<String>) -> String {
         }
     }
     found.unwrap_or_else(|| {
-        let suffix = Format::Estargz.tag_suffix();
+        let suffix = format.tag_suffix();
         notes.push(format!("converter.rules: has no `tag_suffix` that can be used; `{suffix}` was written"));
         suffix.to_owned()
     })

@@ -1,5 +1,7 @@
 //! Reads a file: one function a section, each asking for its keys.
 
+mod formats;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -11,7 +13,7 @@ use super::{
     WebhookAuth, check,
 };
 use crate::rule::{Attestations, Match};
-use crate::{EstargzOptions, Format, FormatOptions, TargetTemplate};
+use crate::{Format, FormatOptions, TargetTemplate};
 
 /// Larger files are refused.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
@@ -249,7 +251,8 @@ impl FromYaml for Convert {
             let overwrite = section.or("overwrite", false);
             Self {
                 options: match format {
-                    Format::Estargz => FormatOptions::Estargz(estargz_options(section)),
+                    Format::Estargz => FormatOptions::Estargz(formats::estargz(section)),
+                    Format::Nydus => FormatOptions::Nydus(formats::nydus(section)),
                 },
                 target: section.get("target").unwrap_or_else(|| default_target(format, overwrite)),
                 adopt: section.or("adopt", false),
@@ -280,25 +283,4 @@ impl Convert {
 fn default_target(format: Format, overwrite: bool) -> TargetTemplate {
     let suffix = if overwrite { "" } else { format.tag_suffix() };
     format!("{{repository}}:{{tag}}{suffix}").parse().expect("a suffix holds neither brace nor slash")
-}
-
-fn estargz_options(section: &mut Section<'_>) -> EstargzOptions {
-    let default = EstargzOptions::default();
-    let options = EstargzOptions {
-        level: section.or("level", default.level),
-        chunk_size: section.or("chunk_size", default.chunk_size),
-        min_chunk_size: section.or("min_chunk_size", default.min_chunk_size),
-        prefetch: section.or("prefetch", default.prefetch.clone()),
-    };
-    // One option at a time first: the check of all of them together stops at the first fault.
-    let alone = [
-        EstargzOptions { level: options.level, ..default.clone() },
-        EstargzOptions { chunk_size: options.chunk_size, ..default.clone() },
-        EstargzOptions { prefetch: options.prefetch.clone(), ..default },
-        options.clone(),
-    ];
-    for (key, reason) in alone.iter().filter_map(|options| options.check().err()) {
-        section.say(key, reason);
-    }
-    options
 }

@@ -41,7 +41,7 @@ pub struct Convert {
     /// Where the result goes: a reference with the holes `{host}`, `{project}`, `{name}`, `{repository}` (which is
     /// `{project}/{name}`), `{tag}` and `{digest}` (written `sha256-` and the digits). A first component with a dot
     /// or a colon, `localhost` or `{host}` is a registry, which has to be configured; otherwise it is the source's.
-    /// By default `{repository}:{tag}` with the format's suffix (`-esgz`), or without it if `overwrite` is set.
+    /// By default `{repository}:{tag}` with the format's suffix (`-esgz`, `-nydus`), or without it if `overwrite` is set.
     #[schemars(with = "Option<String>", example = "{repository}:{tag}-esgz")]
     pub target: TargetTemplate,
     /// Replaces a target tag that does not carry Accel's marker. Tags that acceld made are replaced without it.
@@ -54,7 +54,8 @@ pub struct Convert {
     #[serde(default)]
     pub delete: bool,
     /// Makes the target refer to its source, so that the registry lists it beside it. Never done from one
-    /// repository to another. By default only where the format needs it; eStargz does not.
+    /// repository to another. By default true for `nydus`, which Harbor then shows as an accessory of its source, and
+    /// false for `estargz`.
     pub subject: Option<bool>,
 }
 
@@ -62,14 +63,11 @@ impl Convert {
     /// The output, as a task keeps it, with the defaults of its format filled in.
     #[must_use]
     pub fn output(&self, rule: &Rule) -> Output {
-        let subject_by_default = match &self.options {
-            FormatOptions::Estargz(_) => false,
-        };
         Output {
             options: self.options.clone(),
             platforms: rule.platforms.clone(),
             attestations: rule.attestations,
-            subject: self.subject.unwrap_or(subject_by_default),
+            subject: self.subject.unwrap_or_else(|| self.options.format().refers_by_default()),
             overwrite: self.overwrite,
             adopt: self.adopt,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use accel_image::Reference;
 
 use super::*;
-use crate::{Format, FormatOptions};
+use crate::{Format, FormatOptions, NydusCompressor};
 
 const GOOD: &str = include_str!("../../tests/good.yaml");
 
@@ -29,13 +29,44 @@ fn reads_every_key_of_a_good_file() {
     assert_eq!(harbor.limits, LayerLimits { entries: 5_000, ratio: 200, ..LayerLimits::default() });
     assert_eq!(harbor.token_realms, ["auth.example.com"]);
     let entry = &config.rules[0].convert[0];
-    let FormatOptions::Estargz(options) = &entry.options;
+    let FormatOptions::Estargz(options) = &entry.options else { panic!("{entry:?}") };
     assert_eq!((options.level, options.chunk_size.0), (6, 2 << 20));
     assert_eq!(options.prefetch, ["/usr/sbin/nginx"]);
     assert_eq!(config.rules[0].platforms.len(), 2);
     assert!(entry.delete && entry.subject == Some(true) && !entry.adopt);
     assert_eq!(config.rules[1].convert[0].target.as_str(), "{repository}:{tag}-esgz");
     assert_eq!(config.rules[2].convert[0].target.as_str(), "{repository}:{tag}");
+    let entry = &config.rules[1].convert[1];
+    let FormatOptions::Nydus(options) = &entry.options else { panic!("{entry:?}") };
+    assert_eq!(
+        (options.fs_version, options.compressor, options.chunk_size.0),
+        (6, NydusCompressor::Lz4Block, 64 << 10)
+    );
+    assert_eq!((options.prefetch.as_slice(), entry.target.as_str()), (&[][..], "{repository}:{tag}-nydus"));
+}
+
+#[test]
+fn a_nydus_image_refers_to_its_source_unless_it_is_not_to() {
+    let rows = [
+        ("format: nydus", true),
+        ("format: nydus, subject: false", false),
+        ("format: estargz", false),
+        ("format: estargz, subject: true", true),
+    ];
+    for (entry, expected) in rows {
+        let config = parse(&with_rule(&format!("- convert: [{{ {entry} }}]")), "x").unwrap();
+        let (_, output) = config.rules[0].outputs().next().unwrap();
+        assert_eq!(output.subject, expected, "{entry}");
+    }
+}
+
+#[test]
+fn says_of_each_option_of_nydus_that_is_not_there_why() {
+    for key in ["oci_ref", "merge_manifest", "batch_size", "chunk_dict", "backend_type", "encrypt_recipients"] {
+        let errors = parse(&with_rule(&format!("- convert: [{{ format: nydus, {key}: x }}]")), "x").unwrap_err();
+        let shown = errors.to_string();
+        assert!(shown.contains(key) && !shown.contains("not a known key"), "{shown}");
+    }
 }
 
 #[test]
@@ -260,6 +291,12 @@ fn names_faults_of_rules() {
             "rules[0].convert[0].min_chunk_size",
             "larger than",
         ),
+        ("- convert: [{ format: nydus, fs_version: 5 }]", 3, "rules[0].convert[0].fs_version", "write 6"),
+        ("- convert: [{ format: nydus, compressor: gzip }]", 3, "rules[0].convert[0].compressor", "none of `zstd`"),
+        ("- convert: [{ format: nydus, chunk_size: 3MiB }]", 3, "rules[0].convert[0].chunk_size", "power of two"),
+        ("- convert: [{ format: nydus, prefetch: [bin] }]", 3, "rules[0].convert[0].prefetch", "absolute"),
+        ("- convert: [{ format: nydus, level: 5 }]", 3, "rules[0].convert[0].level", "not a known key"),
+        ("- convert: [{ format: nydus, oci_ref: true }]", 3, "rules[0].convert[0].oci_ref", "not in this version"),
         ("- convert: [{ format: estargz, target: \"{repo}:x\" }]", 3, "rules[0].convert[0].target", "`{repo}`"),
         ("- convert: [{ format: estargz, target: \"{repository}\" }]", 3, "rules[0].convert[0].target", "no tag"),
         ("- convert: [{ format: estargz, target: \"UP/{name}:x\" }]", 3, "rules[0].convert[0].target", "not an image"),

@@ -101,6 +101,7 @@ pub(super) struct Section<'a> {
     path: String,
     entries: &'a [(Key, Node)],
     asked: Vec<&'static str>,
+    refused: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
@@ -115,7 +116,7 @@ impl<'a> Section<'a> {
                 }
             }
         }
-        Self { faults, path, entries, asked: Vec::new() }
+        Self { faults, path, entries, asked: Vec::new(), refused: Vec::new() }
     }
 
     /// The value of `key`; `None` if it is absent, or faulty and said so.
@@ -142,6 +143,14 @@ impl<'a> Section<'a> {
         self.get(key)
     }
 
+    /// A key that people know from elsewhere and that has no place here: `reason` says why, where it stands.
+    pub(super) fn refuse(&mut self, key: &'static str, reason: &str) {
+        self.refused.push(key);
+        if let Some((entry, _)) = self.entries.iter().find(|(entry, _)| entry.text == key) {
+            self.faults.say_at(entry.place, &join(&self.path, key), reason);
+        }
+    }
+
     /// A fault of `key`.
     pub(super) fn say(&self, key: &str, message: impl Display) {
         self.faults.say(&join(&self.path, key), message);
@@ -158,7 +167,8 @@ impl<'a> Section<'a> {
     /// Reports the keys that nobody asked for.
     pub(super) fn finish(self) {
         for (key, _) in self.entries {
-            if !self.asked.contains(&key.text.as_str()) && !self.faults.are_enough() {
+            let is_known = self.asked.contains(&key.text.as_str()) || self.refused.contains(&key.text.as_str());
+            if !is_known && !self.faults.are_enough() {
                 self.faults.say_at(key.place, &join(&self.path, &key.text), self.unknown(&key.text));
             }
         }

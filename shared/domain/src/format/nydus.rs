@@ -10,7 +10,7 @@ use crate::ByteSize;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NydusOptions {
-    /// The version of the file system, RAFS. Version 6 is what the kernel's EROFS and nydusd from 2.0 on read.
+    /// The version of the file system, RAFS. Version 6 is what the kernel's EROFS and nydusd from 2.2 on read.
     #[schemars(range(min = 6, max = 6))]
     pub fs_version: u8,
     /// How chunks are compressed.
@@ -92,6 +92,12 @@ impl NydusOptions {
             let reason = format!("{} is not a power of two between 4KiB and 4MiB", self.chunk_size);
             return Err(("chunk_size", reason));
         }
+        if let Some(glob) = self.prefetch.iter().find(|path| path.contains(['*', '?'])) {
+            return Err((
+                "prefetch",
+                format!("`{glob}` is a glob, which Nydus does not know: name a file or a directory"),
+            ));
+        }
         check_prefetch(&self.prefetch)
     }
 }
@@ -110,6 +116,7 @@ mod tests {
             ("chunk_size", "power of two", chunks(3 << 20)),
             ("chunk_size", "power of two", chunks(2 << 10)),
             ("chunk_size", "power of two", chunks(8 << 20)),
+            ("prefetch", "glob", NydusOptions { prefetch: vec!["/usr/*".into()], ..good.clone() }),
             ("prefetch", "absolute", NydusOptions { prefetch: vec!["bin/sh".into()], ..good.clone() }),
         ];
         assert_eq!(good.check(), Ok(()));

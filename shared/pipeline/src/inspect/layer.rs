@@ -3,10 +3,12 @@
 use accel_domain::marker;
 use accel_driver_estargz::reader::{FormatError, TocEntry, TocKind, TocSums, read_toc, toc_offset};
 use accel_driver_estargz::{FOOTER_BYTES, LANDMARK, NO_PREFETCH_LANDMARK, TOC_DIGEST, UNCOMPRESSED_SIZE};
+use accel_driver_nydus::BOOTSTRAP;
 use accel_image::{Descriptor, media_type};
 use accel_registry::End;
 use accel_stream::{Compression, Limits, bridge, sniff};
 
+use super::bootstrap;
 use super::report::{Landmark, LargestFile, LayerContents, LayerFormat, TocContents};
 use crate::error::ConvertError;
 use crate::feed::{DEPTH, feed};
@@ -31,9 +33,19 @@ pub(super) async fn inspect(end: &End, layer: &Descriptor, limits: Limits) -> Re
         uncompressed_size: layer.annotations.get(UNCOMPRESSED_SIZE).and_then(|size| size.parse().ok()),
         made_with: layer.annotations.get(marker::LAYER).cloned(),
         toc: None,
+        bootstrap: None,
         problem: None,
     };
     if media_type::is_foreign_layer(&layer.media_type) {
+        return Ok(contents);
+    }
+    if layer.annotations.contains_key(BOOTSTRAP) {
+        contents.format = LayerFormat::NydusBootstrap;
+        bootstrap::inspect(end, layer, limits, &mut contents).await?;
+        return Ok(contents);
+    }
+    if layer.media_type == media_type::NYDUS_BLOB {
+        contents.format = LayerFormat::NydusBlob;
         return Ok(contents);
     }
     let head = end.read_range(layer, 0, layer.size.min(HEAD_BYTES)).await?;

@@ -65,6 +65,12 @@ pub enum LayerFormat {
     Gzip,
     /// zstd.
     Zstd,
+    /// Chunks of a Nydus image.
+    #[serde(rename = "nydus-blob")]
+    NydusBlob,
+    /// The file system of a Nydus image.
+    #[serde(rename = "nydus-bootstrap")]
+    NydusBootstrap,
     /// A bare tar, or something that is no layer.
     Plain,
     /// Not in the registry: it may not be distributed.
@@ -88,6 +94,8 @@ pub struct LayerContents {
     pub made_with: Option<String>,
     /// What its TOC says.
     pub toc: Option<TocContents>,
+    /// What its bootstrap says, where it is that of a Nydus image.
+    pub bootstrap: Option<BootstrapContents>,
     /// What is wrong with it.
     pub problem: Option<String>,
 }
@@ -119,6 +127,39 @@ pub struct TocContents {
     pub chunks: u64,
     /// Where what a container needs first ends.
     pub landmark: Landmark,
+    /// The largest file.
+    pub largest: Option<LargestFile>,
+}
+
+/// What the bootstrap of a Nydus image says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BootstrapContents {
+    /// The version of the file system.
+    pub fs_version: u32,
+    /// Bytes of the bootstrap, uncompressed.
+    pub size: u64,
+    /// How chunks are compressed.
+    pub compressor: &'static str,
+    /// The longest chunk.
+    pub chunk_size: u64,
+    /// The blobs that hold what the files hold.
+    pub blobs: Vec<Digest>,
+    /// Chunks of those blobs.
+    pub chunks: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Directories, the root among them.
+    pub directories: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Further paths of files.
+    pub hardlinks: u64,
+    /// Devices and pipes.
+    pub others: u64,
+    /// Bytes of all files.
+    pub file_bytes: u64,
+    /// Files and directories that are fetched ahead.
+    pub prefetched: u64,
     /// The largest file.
     pub largest: Option<LargestFile>,
 }

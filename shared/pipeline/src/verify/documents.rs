@@ -6,7 +6,9 @@ use accel_domain::{Marker, marker};
 use accel_image::{Annotations, Descriptor, Digest, Document, media_type};
 
 use super::VerifyOptions;
+use super::nydus::Whole;
 use super::report::VerifyReport;
+use crate::nydus;
 use crate::source::{Source, SourceImage};
 
 /// A layer of the source and what stands in its place in the target.
@@ -20,24 +22,38 @@ pub(super) struct Pair {
     pub(super) target_diff_id: Digest,
 }
 
-/// Notes what differs, and returns the distinct pairs of layers.
+/// What is left to compare: distinct pairs of layers, and images that have to be compared as wholes.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    pub(super) pairs: Vec<Pair>,
+    pub(super) wholes: Vec<Whole>,
+}
+
+/// Notes what differs, and returns what is left to compare.
 pub(super) fn compare(
     source: &Source,
     target: &Source,
     options: &VerifyOptions,
     report: &mut VerifyReport,
-) -> Vec<Pair> {
+) -> Compared {
     compare_tops(source, target, report);
-    let mut pairs = Vec::new();
+    let mut compared = Compared::default();
     let mut seen = HashSet::new();
     for (source_image, target_image) in pair_images(source, target, options, report) {
         report.platforms.push(name_of(target_image));
         compare_image(source_image, target_image, source.top.digest, report);
-        let found = pair_layers(source_image, target_image);
-        pairs.extend(found.into_iter().filter(|pair| seen.insert((pair.source.digest, pair.target.digest))));
+        if nydus::is_image(&target_image.manifest) {
+            let (name, source, target) = (name_of(target_image), layers_of(source_image), layers_of(target_image));
+            compared.wholes.push(Whole { name, source, target });
+        } else {
+            let found = pair_layers(source_image, target_image);
+            compared
+                .pairs
+                .extend(found.into_iter().filter(|pair| seen.insert((pair.source.digest, pair.target.digest))));
+        }
     }
     compare_attestations(target, report);
-    pairs
+    compared
 }
 
 fn compare_tops(source: &Source, target: &Source, report: &mut VerifyReport) {
@@ -104,17 +120,25 @@ fn name_of(image: &SourceImage) -> String {
 fn compare_image(source: &SourceImage, target: &SourceImage, top: Digest, report: &mut VerifyReport) {
     let name = name_of(target);
     let (ours, theirs) = (&target.manifest, &source.manifest);
+    let is_nydus = nydus::is_image(ours);
     let mut config = source.config.clone();
+    if is_nydus {
+        config.add_history(nydus::history());
+    }
     config.set_diff_ids(target.config.diff_ids().to_vec());
     let made_of = Marker::read(&ours.annotations).map(|mark| mark.source_digest);
     let entries = match (&source.entry, &target.entry) {
         (Some(source), Some(target)) => same_entry(source, target),
         (_, _) => true,
     };
+    let differs = match is_nydus {
+        false => "the configuration differs in more than diff ids",
+        true => "the configuration differs in more than diff ids and the history's last entry",
+    };
     let rows = [
         ("the manifest is not of OCI's type", ours.media_type == media_type::OCI_MANIFEST),
         ("the configuration is not of OCI's type", ours.config.media_type == media_type::OCI_CONFIG),
-        ("the configuration differs in more than diff ids", target.config == config),
+        (differs, target.config == config),
         (
             "the manifest has other annotations than the source's",
             unmarked(&ours.annotations) == unmarked(&theirs.annotations),
@@ -122,7 +146,10 @@ fn compare_image(source: &SourceImage, target: &SourceImage, top: Digest, report
         ("the manifest has other members than the source's", ours.other == theirs.other),
         ("the index's entry has other annotations or another platform than the source's", entries),
         ("the manifest says that it was made of another source", made_of.is_none_or(|digest| digest == top)),
-        ("it has another number of layers than the source", ours.layers.len() == theirs.layers.len()),
+        (
+            "it has another number of layers than its source makes it",
+            ours.layers.len() == theirs.layers.len() + usize::from(is_nydus),
+        ),
     ];
     for (what, _) in rows.iter().filter(|(_, holds)| !holds) {
         report.differs(format!("{name}: {what}"));
@@ -135,12 +162,14 @@ fn same_entry(source: &Descriptor, target: &Descriptor) -> bool {
     media_type == media_type::OCI_MANIFEST && *target == Descriptor { digest, size, media_type, ..source.clone() }
 }
 
+/// The layers of an image with their diff ids.
+fn layers_of(image: &SourceImage) -> Vec<(Descriptor, Digest)> {
+    image.manifest.layers.iter().cloned().zip(image.config.diff_ids().iter().copied()).collect()
+}
+
 fn pair_layers(source: &SourceImage, target: &SourceImage) -> Vec<Pair> {
-    let sides = |image: &SourceImage| -> Vec<(Descriptor, Digest)> {
-        image.manifest.layers.iter().cloned().zip(image.config.diff_ids().iter().copied()).collect()
-    };
     let name = name_of(target);
-    let pairs = sides(source).into_iter().zip(sides(target)).enumerate();
+    let pairs = layers_of(source).into_iter().zip(layers_of(target)).enumerate();
     let pair = |(at, ((source, source_diff_id), (target, target_diff_id)))| Pair {
         name: format!("{name}, layer {}", at + 1),
         source,
@@ -167,5 +196,6 @@ fn unmarked(annotations: &Annotations) -> Annotations {
     for key in [marker::SOURCE_REFERENCE, marker::SOURCE_DIGEST, marker::RULE, marker::FORMAT] {
         annotations.remove(key);
     }
+    nydus::without_annotations(&mut annotations);
     annotations
 }

@@ -226,7 +226,7 @@ fn compare_kept(pair: &Pair, report: &mut VerifyReport) {
 }
 
 /// A path as messages show it.
-fn shown(path: &[u8]) -> String {
+pub(super) fn shown(path: &[u8]) -> String {
     let path: String = String::from_utf8_lossy(path).chars().take(200).collect();
     path.escape_debug().to_string()
 }

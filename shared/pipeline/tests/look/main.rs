@@ -5,5 +5,6 @@
 mod stage;
 
 mod inspect;
+mod nydus;
 mod right;
 mod wrong;

@@ -2,54 +2,18 @@
 
 use std::sync::Arc;
 
-use accel_domain::marker::source_name;
-use accel_domain::{Attestations, EstargzOptions, Format, FormatOptions, Output, Timestamp};
+use accel_domain::{Attestations, EstargzOptions, Format, FormatOptions, Output};
 use accel_image::Digest;
-use accel_pipeline::{Engine, Job, Outcome, Stop, Tagged, Tally, VerifyOptions, convert_image, move_tag, verify_image};
-use accel_tasks::{LayerCache, LayerKey, LayerRecord, StoreError};
+use accel_pipeline::{VerifyOptions, verify_image};
 use accel_test_support::image::Compression;
 use accel_test_support::tar::{file, replaced_tar};
 use accel_test_support::{ImageBuilder, IndexBuilder, nasty_tar, sparse_tar, tar};
 
 use crate::stage::{APP, Events, Stage, converted, marked, plain};
 
-/// A cache that remembers nothing.
-struct Forgetful;
-
-impl LayerCache for Forgetful {
-    async fn find_layer(&self, _: &LayerKey, _: Timestamp) -> Result<Option<LayerRecord>, StoreError> {
-        Ok(None)
-    }
-
-    async fn remember_layer(&self, _: &LayerKey, _: &LayerRecord, _: Timestamp) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn forget_layer(&self, _: &LayerKey) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
 /// Converts tag `1` into tag `1-esgz`.
 async fn convert(stage: &Stage, output: Output) {
-    let end = stage.end();
-    let source = format!("{}/{APP}:1", stage.registry.host()).parse().unwrap();
-    let job = Job {
-        source: end.clone(),
-        source_key: "1".into(),
-        source_name: source_name(&source),
-        digest: None,
-        target: end,
-        target_key: "1-esgz".into(),
-        rule_hash: output.rule_hash("{repository}:{tag}-esgz"),
-        output,
-        limits: accel_stream::Limits::default(),
-    };
-    let signal = Stop::new().signal();
-    let outcome =
-        convert_image(&Engine::new(2), &Forgetful, &job, &Tally::default(), signal, Timestamp::now).await.unwrap();
-    let Outcome::Converted(image) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(move_tag(&job, &image).await.unwrap(), Tagged::Moved);
+    Box::pin(stage.convert(output, "1-esgz")).await;
 }
 
 fn output() -> Output {

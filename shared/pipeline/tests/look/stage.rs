@@ -2,16 +2,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use accel_domain::{EstargzOptions, Marker};
+use accel_domain::marker::source_name;
+use accel_domain::{EstargzOptions, Marker, Output, Timestamp};
 use accel_driver::{Pool, conformance};
 use accel_driver_estargz::Estargz;
 use accel_image::{Descriptor, Digest, media_type};
 use accel_pipeline::{
-    Event, InspectReport, Observer, VerifyError, VerifyOptions, VerifyReport, inspect_image, verify_image,
+    Engine, Event, InspectReport, Job, Observer, Outcome, Stop, Tagged, Tally, VerifyError, VerifyOptions,
+    VerifyReport, convert_image, inspect_image, move_tag, verify_image,
 };
 use accel_registry::{End, HostSettings, NoCredentials, Registries};
 use accel_registry_server::Content;
 use accel_stream::Limits;
+use accel_tasks::{LayerCache, LayerKey, LayerRecord, StoreError};
 use accel_test_support::image::{Compression, Dialect, Layer};
 use accel_test_support::{FaultyRegistry, ImageBuilder};
 use serde_json::{Value, json};
@@ -21,6 +24,23 @@ pub(crate) const APP: &str = "library/app";
 pub(crate) struct Stage {
     pub(crate) registry: FaultyRegistry,
     registries: Registries,
+}
+
+/// A cache that remembers nothing.
+struct Forgetful;
+
+impl LayerCache for Forgetful {
+    async fn find_layer(&self, _: &LayerKey, _: Timestamp) -> Result<Option<LayerRecord>, StoreError> {
+        Ok(None)
+    }
+
+    async fn remember_layer(&self, _: &LayerKey, _: &LayerRecord, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn forget_layer(&self, _: &LayerKey) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 impl Stage {
@@ -40,6 +60,28 @@ impl Stage {
         End::Registry(self.registries.repository(&reference).unwrap())
     }
 
+    /// Converts tag `1` into the tag `target`.
+    pub(crate) async fn convert(&self, output: Output, target: &str) {
+        let end = self.end();
+        let source = format!("{}/{APP}:1", self.registry.host()).parse().unwrap();
+        let job = Job {
+            source: end.clone(),
+            source_key: "1".into(),
+            source_name: source_name(&source),
+            digest: None,
+            target: end,
+            target_key: target.to_owned(),
+            rule_hash: output.rule_hash(target),
+            output,
+            limits: Limits::default(),
+        };
+        let (engine, tally, signal) = (Engine::new(2), Tally::default(), Stop::new().signal());
+        let converting = convert_image(&engine, &Forgetful, &job, &tally, signal, Timestamp::now);
+        let outcome = Box::pin(converting).await.unwrap();
+        let Outcome::Converted(image) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(move_tag(&job, &image).await.unwrap(), Tagged::Moved);
+    }
+
     /// Verifies `target` against `source`, both tags.
     pub(crate) async fn verify(&self, source: &str, target: &str) -> VerifyReport {
         self.try_verify(source, target, &VerifyOptions::default()).await.unwrap()
@@ -52,7 +94,8 @@ impl Stage {
         options: &VerifyOptions,
     ) -> Result<VerifyReport, VerifyError> {
         let end = self.end();
-        verify_image((&end, source), (&end, target), options, &Events::default()).await
+        let watch = Events::default();
+        Box::pin(verify_image((&end, source), (&end, target), options, &watch)).await
     }
 
     pub(crate) async fn inspect(&self, key: &str) -> InspectReport {

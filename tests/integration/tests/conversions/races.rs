@@ -131,7 +131,7 @@ async fn two_rules_for_one_image_each_have_their_target() {
     let stage = Stage::new().await;
     image().push(stage.content(), APP, Some("1"));
     let mut small_chunks = default_output();
-    let accel_domain::FormatOptions::Estargz(options) = &mut small_chunks.options;
+    let accel_domain::FormatOptions::Estargz(options) = &mut small_chunks.options else { panic!("not eStargz") };
     options.chunk_size = accel_domain::ByteSize(4096);
     let tasks = [stage.task(), stage.task_of("library/app:1", "library/app:1-chunks", small_chunks)];
     for task in tasks {

@@ -2,7 +2,7 @@
 
 use crate::rule::glob;
 
-const REASONS: [(&str, &str); 27] = [
+const REASONS: [(&str, &str); 26] = [
     ("server.name", "left out: it was a prefix of logs and metrics"),
     ("server.uds", "left out: Accel listens on an address, not on a Unix socket"),
     ("server.host", "left out: there is no port beside it"),
@@ -17,22 +17,24 @@ const REASONS: [(&str, &str); 27] = [
     ("converter.driver.config.docker2oci", "left out: Accel always writes OCI media types"),
     ("converter.driver.config.work_dir", "left out: nothing is unpacked to disk"),
     ("converter.driver.config.builder", "left out: Accel runs no other program"),
-    ("converter.driver.config.fs_version", NYDUS),
-    ("converter.driver.config.rafs_version", NYDUS),
+    ("converter.driver.config.compression", "left out: an option of estargz"),
+    ("converter.driver.config.with_referrer", "left out: an option of nydus; for eStargz it is `subject: true`"),
+    (
+        "converter.driver.config.prefetch_patterns",
+        "left out: an option of nydus; for eStargz it is the list `prefetch`",
+    ),
+    ("converter.driver.config.fs_*", NYDUS),
+    ("converter.driver.config.rafs_*", NYDUS),
     ("converter.driver.config.compressor", NYDUS),
-    ("converter.driver.config.rafs_compressor", NYDUS),
     ("converter.driver.config.oci_ref", NYDUS),
-    ("converter.driver.config.with_referrer", "left out: with nydus; for other formats it is `subject: true`"),
     ("converter.driver.config.merge_manifest", NYDUS),
     ("converter.driver.config.chunk_dict_ref", NYDUS),
-    ("converter.driver.config.fs_*", NYDUS),
     ("converter.driver.config.batch_size", NYDUS),
-    ("converter.driver.config.prefetch_patterns", "left out: with nydus; for eStargz it is the list `prefetch`"),
-    ("converter.driver.config.backend_*", "left out: Accel pushes to registries only"),
-    ("converter.driver.config.encrypt_recipients", "left out: Accel does not encrypt images"),
+    ("converter.driver.config.backend_*", NYDUS),
+    ("converter.driver.config.encrypt_recipients", NYDUS),
 ];
 
-const NYDUS: &str = "left out: an option of nydus, which is not available in this version";
+const NYDUS: &str = "left out: an option of nydus, and the driver is another one";
 
 /// Why the key at `path` was left out.
 pub(super) fn reason(path: &str) -> &'static str {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::{FormatOptions, NydusCompressor, NydusOptions};
 
 /// Every key of acceld's, with the eStargz driver.
 const ESTARGZ: &str = r#"
@@ -138,29 +139,121 @@ fn names_every_key_that_is_left_out_or_needs_a_hand() {
     }
 }
 
+/// acceld's own sample of nydus, with every option that makes what Accel makes.
+const NYDUS_SAMPLE: &str = r#"
+provider:
+  source:
+    localhost: { auth: YTpi }
+converter:
+  driver:
+    type: nydus
+    config:
+      work_dir: /tmp
+      builder: nydus-image
+      rafs_version: 6
+      rafs_compressor: lz4_block
+      oci_ref: false
+      with_referrer: true
+      merge_manifest: "0"
+      docker2oci: true
+      fs_chunk_size: "0x10000"
+      batch_size: 0
+      prefetch_patterns: |
+        /usr/bin
+        /etc/nginx
+        bin
+  rules:
+    - tag_suffix: -nydus
+"#;
+
 #[test]
-fn formats_that_are_not_available_leave_no_rule_in_force() {
+fn nydus_becomes_nydus_with_its_options() {
+    let (migration, config) = migrated(NYDUS_SAMPLE);
+    let entry = &config.rules[0].convert[0];
+    let expected = NydusOptions {
+        compressor: NydusCompressor::Lz4Block,
+        chunk_size: crate::ByteSize(64 << 10),
+        prefetch: vec!["/usr/bin".to_owned(), "/etc/nginx".to_owned()],
+        ..NydusOptions::default()
+    };
+    assert_eq!(entry.options, FormatOptions::Nydus(expected), "{}", migration.yaml);
+    assert_eq!((entry.target.as_str(), entry.adopt, entry.subject), ("{repository}:{tag}-nydus", true, None));
+    let about =
+        |key: &str| migration.notes.iter().any(|note| note.starts_with(&format!("converter.driver.config.{key}:")));
+    assert!(about("builder") && about("work_dir") && about("docker2oci") && about("prefetch_patterns"));
+    assert!(!["rafs_version", "oci_ref", "merge_manifest", "batch_size", "with_referrer"].into_iter().any(about));
+}
+
+#[test]
+fn a_default_of_acceld_that_is_not_ours_is_written() {
+    let (migration, config) = migrated("converter: { driver: { type: nydus }, rules: [{ tag_suffix: -n }] }");
+    let entry = &config.rules[0].convert[0];
+    assert_eq!((&entry.options, entry.subject), (&Format::Nydus.default_options(), Some(false)));
+    assert!(migration.notes.iter().any(|note| note.contains("with_referrer") && note.contains("accessory")));
+}
+
+#[test]
+fn what_accel_does_not_make_leaves_no_rule_in_force() {
     let zstd = ESTARGZ.replace("compression: estargz", "compression: zstdchunked");
-    for (text, named) in [(NYDUS, "converter.driver.type: nydus"), (&zstd, "compression: zstdchunked")] {
-        let (migration, config) = migrated(text);
+    let nydus = |option: &str| {
+        format!("converter: {{ driver: {{ type: nydus, config: {{ {option} }} }}, rules: [{{ tag_suffix: -n }}] }}")
+    };
+    let rows = [
+        (zstd, "compression: zstdchunked is not available"),
+        (nydus("fs_version: 5"), "config.fs_version: RAFS 5"),
+        (nydus("rafs_version: 5"), "config.rafs_version: RAFS 5"),
+        (nydus("oci_ref: true"), "config.oci_ref: images"),
+        (nydus("merge_manifest: true"), "config.merge_manifest: one index"),
+        (nydus("backend_type: oss"), "config.backend_type: Accel pushes"),
+        (nydus("encrypt_recipients: jwe:x"), "config.encrypt_recipients: Accel does not"),
+    ];
+    for (text, named) in rows {
+        let (migration, config) = migrated(&text);
         assert!(config.rules.is_empty() && migration.yaml.contains("# rules:\n"), "{}", migration.yaml);
-        assert!(migration.notes.iter().any(|note| note.contains(named) && note.contains("uncommenting")));
+        let note = migration.notes.iter().find(|note| note.contains(named));
+        assert!(note.is_some_and(|note| note.contains("uncomment")), "{named}\n{:#?}", migration.notes);
         let uncommented = migration.yaml.replace("# rules", "rules").replace("\n#   ", "\n  ");
         assert_eq!(parse(&uncommented, "x").unwrap().rules.len(), 1, "{uncommented}");
     }
+}
+
+#[test]
+fn every_option_of_nydus_is_taken_over_or_named() {
     let (migration, _) = migrated(NYDUS);
     for option in
-        ["fs_version", "compressor", "oci_ref", "merge_manifest", "fs_chunk_size", "backend_config", "builder"]
+        ["work_dir", "builder", "docker2oci", "chunk_dict_ref", "batch_size", "backend_type", "encrypt_recipients"]
     {
-        let start = format!("converter.driver.config.{option}: left out");
+        let start = format!("converter.driver.config.{option}: ");
         assert!(migration.notes.iter().any(|note| note.starts_with(&start)), "{option}\n{:#?}", migration.notes);
     }
     assert!(!migration.notes.iter().any(|note| note.contains("not a key")), "{:#?}", migration.notes);
+    let (migration, _) = migrated(&NYDUS.replace("type: nydus", "type: estargz"));
+    for option in ["fs_version", "rafs_compressor", "oci_ref", "with_referrer", "fs_chunk_size", "backend_config"] {
+        let start = format!("converter.driver.config.{option}: left out: an option of nydus");
+        assert!(migration.notes.iter().any(|note| note.starts_with(&start)), "{option}\n{:#?}", migration.notes);
+    }
+}
+
+#[test]
+fn values_of_nydus_that_are_none_get_a_note_and_a_default() {
+    for (option, named) in [
+        ("compressor: gzip", "compressor: `gzip`"),
+        ("fs_chunk_size: many", "fs_chunk_size: is not a number"),
+        ("fs_chunk_size: 0x1000000", "fs_chunk_size: 16MiB is not"),
+        ("prefetch_patterns: usr", "prefetch_patterns: `usr`"),
+    ] {
+        let text = format!("converter: {{ driver: {{ type: nydus, config: {{ {option} }} }} }}");
+        let (migration, config) = migrated(&text);
+        let FormatOptions::Nydus(options) = &config.rules[0].convert[0].options else { panic!("{}", migration.yaml) };
+        let defaults = NydusOptions::default();
+        assert_eq!((options.compressor, options.chunk_size), (defaults.compressor, defaults.chunk_size));
+        assert!(migration.notes.iter().any(|note| note.contains(named)), "{named}\n{:#?}", migration.notes);
+    }
 }
 
 #[test]
 fn no_secret_comes_out() {
-    for text in [ESTARGZ, NYDUS] {
+    for text in [ESTARGZ, NYDUS, NYDUS_SAMPLE] {
         let shown = format!("{:?}", migrate(text, "x").unwrap());
         for planted in ["hunter2", "planted", "cm9ib3Q", "YTpi"] {
             assert!(!shown.contains(planted), "{shown}");

@@ -14,7 +14,7 @@ pub(super) fn yaml(ours: &Ours) -> String {
     server(&mut text, ours).and_then(|()| registries(&mut text, &ours.registries)).expect("a String takes everything");
     let rule = rule(&ours.rule);
     for line in rule.lines() {
-        text.push_str(if ours.rule.available { "" } else { "# " });
+        text.push_str(if ours.rule.in_force { "" } else { "# " });
         text.push_str(line);
         text.push('\n');
     }
@@ -22,7 +22,7 @@ pub(super) fn yaml(ours: &Ours) -> String {
 }
 
 /// JSON strings are YAML strings too.
-fn quoted(value: impl ToString) -> String {
+pub(super) fn quoted(value: impl ToString) -> String {
     serde_json::Value::from(value.to_string()).to_string()
 }
 
@@ -55,8 +55,13 @@ fn rule(rule: &OurRule) -> String {
         if platforms.is_empty() { String::new() } else { format!("    platforms: [{}]\n", platforms.join(", ")) };
     let (suffix, target) =
         (quoted(format!("*{}", rule.suffix)), quoted(format!("{{repository}}:{{tag}}{}", rule.suffix)));
-    format!(
-        "rules:\n  - match:\n      except_tags: [{suffix}]\n{platforms}    convert:\n      - format: estargz\n        \
-         target: {target}\n        adopt: true\n"
-    )
+    let mut text = format!(
+        "rules:\n  - match:\n      except_tags: [{suffix}]\n{platforms}    convert:\n      - format: {}\n        target: \
+         {target}\n        adopt: true\n",
+        rule.format
+    );
+    for (key, value) in &rule.options {
+        writeln!(text, "        {key}: {value}").expect("a String takes everything");
+    }
+    text
 }

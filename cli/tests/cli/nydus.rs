@@ -1,0 +1,88 @@
+//! Nydus on the command line: made, verified, inspected; from and to layouts and archives.
+
+use accel_image::Document;
+use serde_json::{Value, json};
+
+use crate::machine::{Machine, REPOSITORY, two_layers};
+
+#[tokio::test]
+async fn an_image_is_made_verified_and_shown() {
+    let machine = Machine::new().await;
+    let pushed = two_layers("a").push(machine.content(), REPOSITORY, Some("1"));
+    let report = machine.convert(&[&machine.image("1"), "--format", "nydus"]).await;
+    assert_eq!((&report["outcome"], &report["target"]), (&json!("converted"), &json!(machine.image("1-nydus"))));
+    assert_eq!(report["layers"], json!({"total": 2, "converted": 2, "reused": 0, "mounted": 0, "kept": 0}));
+    let stored = machine.content().manifest(REPOSITORY, "1-nydus").unwrap();
+    let Document::Manifest(manifest) = Document::parse(&stored.bytes, None).unwrap() else { panic!("an index") };
+    assert_eq!(manifest.subject.map(|subject| subject.digest), Some(pushed.manifest.digest), "by default");
+
+    let host = machine.registry.host();
+    let (source, target) = (machine.image("1"), machine.image("1-nydus"));
+    let ran = machine.run(&["verify", &source, &target, "--plain-http", &host]).await;
+    assert!(ran.code == Some(0) && ran.stdout.contains("holds the same files"), "{ran:?}");
+    let other = two_layers("b").push(machine.content(), REPOSITORY, Some("2"));
+    assert_ne!(other.manifest.digest, pushed.manifest.digest);
+    let ran = machine.run(&["verify", &machine.image("2"), &target, "--plain-http", &host, "--output", "json"]).await;
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+
+    let ran = machine.run(&["inspect", &target, "--plain-http", &host, "--output", "json"]).await;
+    let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let layers = shown["images"][0]["layers"].as_array().unwrap();
+    let formats: Vec<_> = layers.iter().map(|layer| layer["format"].as_str().unwrap()).collect();
+    assert_eq!(formats, ["nydus-blob", "nydus-blob", "nydus-bootstrap"]);
+    let bootstrap = &layers[2]["bootstrap"];
+    assert_eq!((&bootstrap["fs_version"], &bootstrap["compressor"]), (&json!(6), &json!("zstd")), "{bootstrap}");
+    let ran = machine.run(&["inspect", &target, "--plain-http", &host]).await;
+    for expected in ["Nydus blob", "Nydus bootstrap", "RAFS 6", "3 layers", "prefetch  1 paths"] {
+        assert!(ran.stdout.contains(expected), "{expected}: {ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn options_say_what_is_made() {
+    let machine = Machine::new().await;
+    two_layers("a").push(machine.content(), REPOSITORY, Some("1"));
+    let options = ["--format", "nydus", "--compressor", "lz4_block", "--chunk-size", "64KiB", "--prefetch", "/etc"];
+    let target = machine.image("lz4");
+    let report =
+        machine.convert(&[&[machine.image("1").as_str(), &target], &options[..], &["--subject=false"]].concat()).await;
+    assert_eq!(report["outcome"], "converted");
+    let stored = machine.content().manifest(REPOSITORY, "lz4").unwrap();
+    let Document::Manifest(manifest) = Document::parse(&stored.bytes, None).unwrap() else { panic!("an index") };
+    assert_eq!(manifest.subject, None);
+    let ran = machine.run(&["inspect", &target, "--plain-http", &machine.registry.host()]).await;
+    assert!(ran.stdout.contains("lz4_block chunks of up to 64.0 KiB"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn an_option_of_another_format_is_wrong_usage() {
+    let machine = Machine::new().await;
+    let rows: [(&[&str], &str); 8] = [
+        (&["--format", "nydus", "--level", "5"], "--level is not an option of nydus"),
+        (&["--format", "nydus", "--min-chunk-size", "1KiB"], "--min-chunk-size is not an option of nydus"),
+        (&["--format", "estargz", "--compressor", "none"], "--compressor is not an option of estargz"),
+        (&["--fs-version", "6"], "--fs-version is not an option of estargz"),
+        (&["--format", "nydus", "--fs-version", "5"], "--fs-version: RAFS 5 is not in this version"),
+        (&["--format", "nydus", "--chunk-size", "3MiB"], "--chunk-size: 3MiB is not a power of two"),
+        (&["--format", "nydus", "--compressor", "gzip"], "zstd, lz4_block, none"),
+        (&["--format", "zip"], "estargz, nydus"),
+    ];
+    for (options, expected) in rows {
+        let ran = machine.run(&[&["convert", "h.example/a:1"], options].concat()).await;
+        assert!(ran.code == Some(2) && ran.stderr.contains(expected), "{options:?}: {ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn layouts_and_archives_hold_nydus_too() {
+    let machine = Machine::new().await;
+    two_layers("a").push(machine.content(), REPOSITORY, Some("1"));
+    let (host, source) = (machine.registry.host(), machine.image("1"));
+    for target in ["oci:made:1", "oci-archive:made.tar:1"] {
+        let args = ["convert", &source, target, "--format", "nydus", "--plain-http", &host, "--no-cache"];
+        let ran = machine.run(&args).await;
+        assert_eq!(ran.code, Some(0), "{target}: {ran:?}");
+        let ran = machine.run(&["verify", &source, target, "--plain-http", &host]).await;
+        assert_eq!(ran.code, Some(0), "{target}: {ran:?}");
+    }
+}

@@ -1,0 +1,174 @@
+//! What becomes of each option of acceld's nydus driver: taken over, left out with a note, or, where the result would be
+//! another thing, a reason to leave the rule to a person.
+
+use super::leaves::Leaves;
+use super::write::quoted;
+use crate::{ByteSize, NydusCompressor, NydusOptions};
+
+/// Options in use that make another kind of image than Accel's, and what to do instead.
+const OTHER_IMAGES: [(&str, &str); 3] = [
+    (
+        "oci_ref",
+        "images that keep the original layers are not in this version of Accel: uncomment the rule for layers of \
+         Nydus's own, which take more room in the registry, or wait",
+    ),
+    (
+        "merge_manifest",
+        "one index with both images is not in this version of Accel: uncomment the rule for a Nydus image with a tag of \
+         its own, and let nodes find it by that tag or as a referrer",
+    ),
+    (
+        "encrypt_recipients",
+        "Accel does not encrypt images: keep acceld for these, or uncomment the rule for images that are not encrypted",
+    ),
+];
+
+/// Options in use without which the image is the same, only larger or arranged otherwise.
+const WITHOUT: [(&str, &str); 3] = [
+    (
+        "chunk_dict_ref",
+        "left out: not in this version of Accel; chunks are shared within a layer, not with other images",
+    ),
+    ("batch_size", "left out: not in this version of Accel; small chunks are compressed one by one"),
+    ("fs_align_chunk", "left out: of RAFS 5 only; in RAFS 6 chunks are always aligned"),
+];
+
+/// The options of the rule's entry, and whether it can be in force.
+pub(super) fn entry(leaves: &mut Leaves, notes: &mut Vec<String>) -> (Vec<(&'static str, String)>, bool) {
+    let mut options = Vec::new();
+    let mut in_force = is_version_6(leaves, notes);
+    for (key, instead) in OTHER_IMAGES {
+        in_force &= !noted(leaves, notes, key, instead);
+    }
+    in_force &= !has_backend(leaves, notes);
+    for (key, what) in WITHOUT {
+        noted(leaves, notes, key, what);
+    }
+    options.extend(compressor(leaves, notes).map(|value| ("compressor", value)));
+    options.extend(chunk_size(leaves, notes).map(|value| ("chunk_size", value)));
+    options.extend(prefetch(leaves, notes).map(|value| ("prefetch", value)));
+    options.extend(subject(leaves, notes).map(|value| ("subject", value)));
+    (options, in_force)
+}
+
+fn path(key: &str) -> String {
+    format!("converter.driver.config.{key}")
+}
+
+/// The value of an option that says something.
+fn take(leaves: &mut Leaves, key: &str) -> Option<String> {
+    leaves.take(&path(key)).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// The value under the name of today, or that of earlier versions.
+fn take_either(leaves: &mut Leaves, key: &'static str, before: &'static str) -> Option<(&'static str, String)> {
+    let (now, then) = (take(leaves, key), take(leaves, before));
+    now.map(|value| (key, value)).or_else(|| then.map(|value| (before, value)))
+}
+
+/// Notes `what` of an option that is in use.
+fn noted(leaves: &mut Leaves, notes: &mut Vec<String>, key: &str, what: &str) -> bool {
+    let in_use = take(leaves, key).is_some_and(|value| !is_false(&value) && number(&value) != Some(0));
+    if in_use {
+        notes.push(format!("{}: {what}", path(key)));
+    }
+    in_use
+}
+
+/// As acceld reads it.
+fn is_false(value: &str) -> bool {
+    ["0", "f", "F", "FALSE", "false", "False"].contains(&value)
+}
+
+fn is_version_6(leaves: &mut Leaves, notes: &mut Vec<String>) -> bool {
+    match take_either(leaves, "fs_version", "rafs_version") {
+        Some((key, version)) if version != "6" => {
+            notes.push(format!(
+                "{}: RAFS 5 is not in this version of Accel: see that the nodes have nydusd 2.2 or later, which reads \
+                 RAFS 6, then uncomment the rule",
+                path(key)
+            ));
+            false
+        }
+        Some(_) | None => true,
+    }
+}
+
+fn has_backend(leaves: &mut Leaves, notes: &mut Vec<String>) -> bool {
+    let kind = take(leaves, "backend_type");
+    for key in ["backend_config", "backend_force_push"] {
+        leaves.take(&path(key));
+    }
+    if kind.is_some() {
+        notes.push(format!(
+            "{}: Accel pushes to registries only, and takes nothing over of `backend_config`: uncomment the rule for \
+             images whose layers lie in the registry",
+            path("backend_type")
+        ));
+    }
+    kind.is_some()
+}
+
+fn compressor(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<String> {
+    let (key, name) = take_either(leaves, "compressor", "rafs_compressor")?;
+    match name.parse::<NydusCompressor>() {
+        Ok(NydusCompressor::Zstd) => None,
+        Ok(compressor) => Some(compressor.name().to_owned()),
+        Err(error) => {
+            notes.push(format!("{}: {error}; it is zstd now", path(key)));
+            None
+        }
+    }
+}
+
+fn chunk_size(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<String> {
+    let value = take(leaves, "fs_chunk_size")?;
+    let default = NydusOptions::default();
+    let Some(bytes) = number(&value) else {
+        notes.push(format!("{}: is not a number; it is {} now", path("fs_chunk_size"), default.chunk_size));
+        return None;
+    };
+    let options = NydusOptions { chunk_size: ByteSize(bytes), ..default.clone() };
+    match options.check() {
+        Err((_, reason)) => {
+            notes.push(format!("{}: {reason}; it is {} now", path("fs_chunk_size"), default.chunk_size));
+            None
+        }
+        Ok(()) => (options != default).then(|| options.chunk_size.to_string()),
+    }
+}
+
+/// Decimal, or hexadecimal after `0x`.
+fn number(value: &str) -> Option<u64> {
+    match value.strip_prefix("0x").or_else(|| value.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => value.parse().ok(),
+    }
+}
+
+fn prefetch(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<String> {
+    let value = take(leaves, "prefetch_patterns")?;
+    let default = NydusOptions::default();
+    let mut options = NydusOptions { prefetch: Vec::new(), ..default.clone() };
+    for pattern in value.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let alone = NydusOptions { prefetch: vec![pattern.to_owned()], ..default.clone() };
+        match alone.check() {
+            Ok(()) => options.prefetch.extend(alone.prefetch),
+            Err((_, reason)) => notes.push(format!("{}: {reason}; left out", path("prefetch_patterns"))),
+        }
+    }
+    let patterns: Vec<String> = options.prefetch.iter().map(quoted).collect();
+    (options != default).then(|| format!("[{}]", patterns.join(", ")))
+}
+
+fn subject(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<String> {
+    let wanted = take(leaves, "with_referrer").is_some_and(|value| !is_false(&value));
+    if !wanted {
+        notes.push(format!(
+            "{}: is not set, so `subject: false` was written. Without that line, as Accel does by default, the result \
+             refers to its source: Harbor shows it as an accessory, does not scan it, and deletes it with its source",
+            path("with_referrer")
+        ));
+    }
+    (!wanted).then(|| "false".to_owned())
+}

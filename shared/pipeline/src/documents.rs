@@ -1,0 +1,103 @@
+//! Documents: configurations, manifests and index of the target, put together, and pushed by their digests.
+
+use std::collections::HashMap;
+
+use accel_domain::Marker;
+use accel_driver::Part;
+use accel_image::{Descriptor, Digest, Document, media_type};
+use accel_tasks::LayerCache;
+
+use crate::assemble::{self, Assembled, AssembledImage, Parts};
+use crate::error::ConvertError;
+use crate::image::Job;
+use crate::layer::{LayerReport, Layers};
+use crate::source::{Source, SourceImage};
+use crate::{drivers, publish};
+
+/// All documents of the target.
+pub(crate) struct Documents {
+    pub(crate) images: Vec<AssembledImage>,
+    pub(crate) index: Option<Assembled>,
+    marker: Marker,
+}
+
+/// Puts the documents together; what ends an image is made and uploaded for that.
+///
+/// # Errors
+/// A file system that the format cannot hold; those of the target's registry.
+pub(crate) async fn assemble<C: LayerCache>(
+    layers: &Layers<'_, C>,
+    source: &Source,
+    finished: &[LayerReport],
+) -> Result<Documents, ConvertError> {
+    let job = layers.job;
+    let finished: HashMap<Digest, &LayerReport> = finished.iter().map(|layer| (layer.source.digest, layer)).collect();
+    let marker = job.marker(source.top.digest);
+    let subject = |descriptor: &Descriptor| job.refers().then(|| descriptor.clone());
+    let mut images = Vec::with_capacity(source.images.len());
+    for image in &source.images {
+        let ending = Box::pin(layers.end(image.descriptor.digest, &parts(image, &finished))).await?;
+        let sayings = drivers::sayings(&job.output, &job.source_name, image.descriptor.digest);
+        let parts = Parts {
+            ending: ending.map(|ending| (ending, sayings.history)),
+            annotations: sayings.annotations,
+            subject: subject(&image.descriptor),
+        };
+        images.push(assemble::image(image, &finished, &marker, parts));
+    }
+    let index = match &source.top.document {
+        Document::Manifest(_) => None,
+        Document::Index(index) => {
+            let pairs: Vec<_> = source.images.iter().zip(&images).collect();
+            Some(assemble::index(index, &pairs, &source.attestations, &marker, subject(&source.top.descriptor())))
+        }
+    };
+    Ok(Documents { images, index, marker })
+}
+
+/// The converted layers of an image, in its order; one that stands in it twice comes twice.
+fn parts(image: &SourceImage, finished: &HashMap<Digest, &LayerReport>) -> Vec<Part> {
+    let part = |layer: &Descriptor| {
+        let Descriptor { digest, size, .. } = finished[&layer.digest].target;
+        Part { source: layer.digest, digest, size }
+    };
+    image.manifest.layers.iter().map(part).collect()
+}
+
+/// Configurations, manifests, index: each by digest, so that whatever is missing shows before a tag is touched.
+///
+/// # Errors
+/// Those of the two ends.
+pub(crate) async fn push<C>(
+    layers: &Layers<'_, C>,
+    source: &Source,
+    assembled: &Documents,
+) -> Result<(), ConvertError> {
+    let Layers { job, watch, stop, .. } = layers;
+    for (from, image) in source.images.iter().zip(&assembled.images) {
+        publish::config(&job.target, image).await?;
+        put(job, &image.manifest, &from.descriptor, &image.config.descriptor.media_type, &assembled.marker).await?;
+    }
+    for attestation in &source.attestations {
+        publish::attestation(&job.source, &job.target, attestation, *watch, stop).await?;
+    }
+    match &assembled.index {
+        Some(index) => put(job, index, &source.top.descriptor(), media_type::OCI_INDEX, &assembled.marker).await,
+        None => Ok(()),
+    }
+}
+
+/// Puts a manifest, and lists it beside its subject where the registry does not do so by itself.
+async fn put(
+    job: &Job,
+    document: &Assembled,
+    subject: &Descriptor,
+    kind: &str,
+    marker: &Marker,
+) -> Result<(), ConvertError> {
+    let listed = publish::manifest(&job.target, document).await?;
+    if job.refers() && !listed {
+        job.target.add_referrer_fallback(subject.digest, &assemble::referrer(document, kind, marker)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Nydus images: right, wrong in every way that can be told, and inspected.
+
+use accel_domain::{ByteSize, Format, FormatOptions, NydusCompressor, NydusOptions, Output};
+use accel_image::{Descriptor, Digest, media_type};
+use accel_pipeline::LayerFormat;
+use accel_test_support::tar::{char_device, dir, file, hardlink, symlink, whiteout};
+use accel_test_support::{Entry, Fault, ImageBuilder, Request, Rule, compress, nasty_tar, tar};
+use serde_json::{Value, json};
+
+use crate::stage::{APP, Stage};
+
+fn output() -> Output {
+    Output::new(Format::Nydus.default_options())
+}
+
+fn base() -> Vec<Entry> {
+    vec![
+        dir("d/").mode(0o750),
+        file("d/small", vec![1; 100]).xattr("user.a", "1"),
+        file("d/large", (0..100_000_u32).map(|at| (at / 7) as u8).collect::<Vec<_>>()),
+        hardlink("h", "d/small"),
+        symlink("s", "h"),
+        char_device("null", 1, 3),
+        file("gone", b"below"),
+    ]
+}
+
+fn top() -> Vec<Entry> {
+    vec![whiteout("gone"), hardlink("d/other", "d/large"), file("empty", b"")]
+}
+
+/// Tag `1`, and tag `2` made of it.
+async fn converted() -> Stage {
+    let stage = Stage::new().await;
+    let image = ImageBuilder::new().layer(&tar(&base())).layer(&tar(&top()));
+    image.push(stage.content(), APP, Some("1"));
+    Box::pin(stage.convert(output(), "2")).await;
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_option_makes_right_images() {
+    let rows = [
+        NydusOptions::default(),
+        NydusOptions { compressor: NydusCompressor::Lz4Block, ..NydusOptions::default() },
+        NydusOptions { compressor: NydusCompressor::None, chunk_size: ByteSize(4096), ..NydusOptions::default() },
+        NydusOptions { chunk_size: ByteSize(4 << 20), prefetch: Vec::new(), ..NydusOptions::default() },
+        NydusOptions { prefetch: vec!["/home".into(), "/nothing".into()], ..NydusOptions::default() },
+    ];
+    for options in rows {
+        let stage = Stage::new().await;
+        let image = ImageBuilder::new().layer(&nasty_tar()).layer(&tar(&base())).layer(&tar(&top()));
+        image.push(stage.content(), APP, Some("1"));
+        Box::pin(stage.convert(Output::new(FormatOptions::Nydus(options.clone())), "2")).await;
+        let report = stage.verify("1", "2").await;
+        assert_eq!(report.differences, Vec::<String>::new(), "{options:?}");
+        assert_eq!((report.layers_checked, report.layers_kept, report.marked), (3, 0, true));
+        assert!(report.entries > 50 && report.chunks > 20 && report.bytes > 100_000, "{report:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_difference_between_the_file_systems_is_named() {
+    type Edit = fn(&mut Vec<Entry>, &mut Vec<Entry>);
+    let rows: [(&str, Edit); 14] = [
+        ("/d/small: the source has other", |base, _| base[1] = file("d/small", vec![2; 100]).xattr("user.a", "1")),
+        ("/d/small: the source has other", |base, _| base[1] = file("d/small", vec![1; 101]).xattr("user.a", "1")),
+        ("/d/small: the source has other", |base, _| base[1] = file("d/small", vec![1; 100]).xattr("user.a", "2")),
+        ("/d/small: the source has other", |base, _| base[1] = file("d/small", vec![1; 100])),
+        ("/d: the source has other", |base, _| base[0] = dir("d/").mode(0o751)),
+        ("/d: the source has other", |base, _| base[0] = dir("d/").mode(0o750).uid(1)),
+        ("/d: the source has other", |base, _| base[0] = dir("d/").mode(0o750).mtime(1)),
+        ("/s: the source has other", |base, _| base[4] = symlink("s", "d")),
+        ("/null: the source has other", |base, _| base[5] = char_device("null", 1, 4)),
+        ("/h: it is one file with other paths", |base, _| base[3] = file("h", vec![1; 100]).xattr("user.a", "1")),
+        ("/empty: the source does not have it", |_, top| drop(top.pop())),
+        ("/more: the target does not have it", |_, top| top.push(file("more", b""))),
+        ("/gone: the target does not have it", |_, top| drop(top.remove(0))),
+        ("/d/other: the source does not have it", |_, top| drop(top.remove(1))),
+    ];
+    let stage = converted().await;
+    assert_eq!(stage.verify("1", "2").await.differences, Vec::<String>::new());
+    for (expected, edit) in rows {
+        let (mut base, mut top) = (base(), top());
+        edit(&mut base, &mut top);
+        ImageBuilder::new().layer(&tar(&base)).layer(&tar(&top)).push(stage.content(), APP, Some("1"));
+        let found = stage.verify("1", "2").await.differences;
+        assert!(found.iter().any(|found| found.contains(expected)), "{found:?} instead of {expected}");
+    }
+}
+
+/// A manifest whose last layer is this blob.
+fn end_with(stage: &Stage, blob: &[u8]) {
+    let mut manifest = stage.document("2");
+    let at = manifest["layers"].as_array().unwrap().len() - 1;
+    let mut layer: Descriptor = serde_json::from_value(manifest["layers"][at].clone()).unwrap();
+    layer = Descriptor { annotations: layer.annotations, ..Descriptor::of(media_type::OCI_LAYER_GZIP, blob) };
+    stage.content().put_blob(APP, blob.to_vec());
+    manifest["layers"][at] = json!(layer);
+    stage.put_manifest("2", &manifest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_wrong_thing_about_the_image_is_named() {
+    type Edit = fn(&Stage);
+    fn manifest(stage: &Stage, edit: impl FnOnce(&mut Value)) {
+        let mut manifest = stage.document("2");
+        edit(&mut manifest);
+        stage.put_manifest("2", &manifest);
+    }
+    fn config(stage: &Stage, edit: impl FnOnce(&mut Value)) {
+        let mut config = stage.config("2");
+        edit(&mut config);
+        stage.put_config("2", &config);
+    }
+    fn forget(manifest: &mut Value, layer: usize, key: &str) {
+        manifest["layers"][layer]["annotations"].as_object_mut().unwrap().remove(key);
+    }
+    let rows: [(&str, Edit); 12] = [
+        ("more than diff ids and the history", |stage| {
+            config(stage, |config| config["config"]["Cmd"] = json!(["/evil"]))
+        }),
+        ("more than diff ids and the history", |stage| {
+            config(stage, |config| drop(config.as_object_mut().unwrap().remove("history")));
+        }),
+        ("another number of layers", |stage| {
+            let id = stage.config("2")["rootfs"]["diff_ids"][0].clone();
+            config(stage, |config| config["rootfs"]["diff_ids"].as_array_mut().unwrap().insert(0, id));
+            let layer = stage.document("2")["layers"][0].clone();
+            manifest(stage, |manifest| manifest["layers"].as_array_mut().unwrap().insert(0, layer));
+        }),
+        ("the last layer is no bootstrap", |stage| {
+            manifest(stage, |manifest| forget(manifest, 2, "containerd.io/snapshot/nydus-bootstrap"));
+        }),
+        ("does not say that it is a blob", |stage| {
+            manifest(stage, |manifest| forget(manifest, 0, "containerd.io/snapshot/nydus-blob"));
+        }),
+        ("is not of the type of Nydus's blobs", |stage| {
+            manifest(stage, |manifest| manifest["layers"][1]["mediaType"] = json!(media_type::OCI_LAYER));
+        }),
+        ("has another diff id than its digest", |stage| {
+            config(stage, |config| config["rootfs"]["diff_ids"][0] = json!(Digest::of(b"other")));
+        }),
+        ("the bootstrap layer has another diff id", |stage| {
+            config(stage, |config| config["rootfs"]["diff_ids"][2] = json!(Digest::of(b"other")));
+        }),
+        ("which is no layer of the image", |stage| {
+            manifest(stage, |manifest| manifest["layers"][0] = manifest["layers"][1].clone());
+        }),
+        ("there is no `image/image.boot`", |stage| end_with(stage, &compress::gzip(&tar(&[file("x", b"")])))),
+        ("no RAFS v6 bootstrap", |stage| {
+            end_with(stage, &compress::gzip(&tar(&[file("image/image.boot", vec![0; 8192])])));
+        }),
+        ("it is of version 5", |stage| {
+            let boot = [&0x5241_4653_u32.to_le_bytes()[..], &[0; 8188]].concat();
+            end_with(stage, &compress::gzip(&tar(&[file("image/image.boot", boot)])));
+        }),
+    ];
+    for (expected, edit) in rows {
+        let stage = converted().await;
+        edit(&stage);
+        let found = stage.verify("1", "2").await.differences;
+        assert!(found.iter().any(|found| found.contains(expected)), "{found:?} instead of {expected}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_has_other_bytes_than_it_says_is_a_difference() {
+    for layer in [0, 2] {
+        let stage = converted().await;
+        let digest = stage.document("2")["layers"][layer]["digest"].as_str().unwrap().to_owned();
+        stage.registry.rule(Rule::on(Request::BlobGet, Fault::WrongBytes).path(&digest));
+        let report = stage.verify("1", "2").await;
+        assert!(report.differences.iter().any(|found| found.contains(&digest)), "{report:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_what_a_bootstrap_holds() {
+    let stage = converted().await;
+    stage.registry.forget_requests();
+    let report = stage.inspect("2").await;
+    let layers = &report.images[0].layers;
+    let formats: Vec<_> = layers.iter().map(|layer| (layer.format, layer.problem.as_deref())).collect();
+    let (blob, end) = ((LayerFormat::NydusBlob, None), (LayerFormat::NydusBootstrap, None));
+    assert_eq!(formats, [blob, blob, end]);
+    assert!(layers[0].made_with.as_ref().unwrap().starts_with("nydus/1 "));
+    let bootstrap = layers[2].bootstrap.as_ref().unwrap();
+    assert_eq!((bootstrap.fs_version, bootstrap.compressor, bootstrap.chunk_size), (6, "zstd", 1 << 20));
+    assert_eq!((bootstrap.files, bootstrap.directories, bootstrap.symlinks), (3, 2, 1));
+    assert_eq!((bootstrap.hardlinks, bootstrap.others, bootstrap.file_bytes), (2, 1, 100_100));
+    assert_eq!((&bootstrap.blobs[..], bootstrap.prefetched), (&[layers[0].digest][..], 1), "the second holds no data");
+    assert_eq!(bootstrap.largest.as_ref().map(|largest| largest.size), Some(100_000));
+    let got = stage.registry.requests_of(Request::BlobGet);
+    assert!(got.iter().all(|seen| !seen.path.contains(&layers[0].digest.to_string())), "no blob is read: {got:#?}");
+    end_with(&stage, &compress::gzip(&tar(&[file("x", b"")])));
+    let report = stage.inspect("2").await;
+    assert!(report.images[0].layers[2].problem.as_ref().unwrap().contains("image.boot"));
+}
