@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accel_domain::Format;
 use accel_domain::task::{State, Task};
 use accel_image::{Descriptor, media_type};
 use accel_pipeline::Stop;
@@ -235,4 +236,23 @@ async fn settle_echoes(stage: &Stage, door: &Door, notices: &Notices) {
     }
     assert_eq!(notices.take(), []);
     assert!(stage.tasks().await.iter().all(|task| !task.state.is_live()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a7_a_push_becomes_a_nydus_image_beside_its_source() {
+    let stage = Stage::new().await.with_running_clock().making(Format::Nydus);
+    let door = Door::of(&stage);
+    let source = image().push(stage.content(), APP, Some("latest"));
+    assert_eq!(door.pushed(&stage, APP, "latest", "admin").await, 1);
+    let tasks = work(&stage, 2).await;
+    let states: Vec<_> = tasks.iter().map(|task| (task.state, task.reason.as_str())).collect();
+    assert_eq!(
+        (states, stage.content().tags(APP)),
+        (vec![(State::Completed, "")], vec!["latest".into(), "latest-nydus".into()])
+    );
+    let listed = stage.content().referrers(APP, source.manifest.digest);
+    assert_eq!(
+        listed.iter().map(|one| Some(one.digest)).collect::<Vec<_>>(),
+        [stage.digest("library/app:latest-nydus")]
+    );
 }

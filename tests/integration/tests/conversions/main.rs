@@ -24,6 +24,7 @@ mod indexes;
 mod interruptions;
 mod layers;
 mod matrix;
+mod nydus;
 mod order;
 mod phases;
 mod races;

@@ -36,6 +36,7 @@ pub(crate) struct Stage {
     clock: Clock,
     threads: usize,
     fan_out: Option<u32>,
+    format: Format,
     timeouts: Timeouts,
     limits: &'static str,
     logins: Vec<(String, Login)>,
@@ -56,7 +57,8 @@ impl Stage {
         let store = Arc::new(Embedded::open_with(file(&directory), clock.clone()).unwrap());
         let (threads, timeouts, limits) = (2, Timeouts::default(), "{}");
         let (logins, also, metrics) = (Vec::new(), Vec::new(), Metrics::new());
-        Self { registry, store, metrics, clock, threads, fan_out: None, timeouts, limits, logins, also, directory }
+        let (fan_out, format) = (None, Format::Estargz);
+        Self { registry, store, metrics, clock, threads, fan_out, format, timeouts, limits, logins, also, directory }
     }
 
     pub(crate) fn with_threads(self, threads: usize) -> Self {
@@ -66,6 +68,11 @@ impl Stage {
     /// Images with more layers than this to convert fan out.
     pub(crate) fn with_fan_out(self, layers: u32) -> Self {
         Self { fan_out: Some(layers), ..self }
+    }
+
+    /// What the rule of the configuration makes.
+    pub(crate) fn making(self, format: Format) -> Self {
+        Self { format, ..self }
     }
 
     /// Nobody waits longer than this for an answer, or for the next part of one.
@@ -99,11 +106,13 @@ impl Stage {
         self.registry.content()
     }
 
-    /// The configuration: the registries, and a rule that makes eStargz of every tag.
+    /// The configuration: the registries, and a rule for every tag that makes eStargz, if nothing else is said.
     pub(crate) fn config(&self) -> Arc<Config> {
         let entry = |host: &String| format!("  \"{host}\": {{ plain_http: true, limits: {} }}\n", self.limits);
         let hosts = self.also.iter().chain([&self.registry.host()]).map(entry).collect::<String>();
-        let rules = "rules:\n  - convert: [{ format: estargz, target: \"{repository}:{tag}-esgz\" }]\n";
+        let (format, suffix) = (self.format, self.format.tag_suffix());
+        let rules =
+            format!("rules:\n  - convert: [{{ format: {format}, target: \"{{repository}}:{{tag}}{suffix}\" }}]\n");
         let tasks =
             self.fan_out.map(|layers| format!("tasks: {{ fan_out: {{ layers: {layers} }} }}\n")).unwrap_or_default();
         Arc::new(config::parse(&format!("registries:\n{hosts}{tasks}{rules}"), "test.yaml").unwrap())
