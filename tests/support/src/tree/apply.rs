@@ -1,6 +1,7 @@
 //! Layers onto each other. Spec: OCI image, "Applying Changesets".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use accel_image::Digest;
 
@@ -103,12 +104,15 @@ impl Files {
     }
 
     fn remove_below(&mut self, dir: &[u8]) {
-        let below = |path: &Vec<u8>| match dir {
-            [] => !path.is_empty(),
-            dir => path.strip_prefix(dir).is_some_and(|rest| rest.first() == Some(&b'/')),
+        let below = match dir {
+            [] => (Bound::Excluded(Vec::new()), Bound::Unbounded),
+            // The slash is the character before the zero.
+            dir => (Bound::Included([dir, b"/"].concat()), Bound::Excluded([dir, b"0"].concat())),
         };
-        let gone: BTreeSet<Vec<u8>> = self.paths.keys().filter(|path| below(path)).cloned().collect();
-        self.paths.retain(|path, _| !gone.contains(path));
+        let gone: Vec<Vec<u8>> = self.paths.range(below).map(|(path, _)| path.clone()).collect();
+        for path in gone {
+            self.paths.remove(&path);
+        }
     }
 }
 
