@@ -14,6 +14,7 @@ use accel_stream::Limits;
 use crate::bootstrap::{Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan};
 use crate::compressor::Compressor;
 use crate::names::{BOOTSTRAP, FS_VERSION};
+use crate::reader::FormatError;
 use crate::tree::{Body, Tree};
 use container::MetaFile;
 use overlay::Overlay;
@@ -81,49 +82,48 @@ impl Default for Merging {
 impl Merging {
     fn add(&mut self, options: &Options<'_>, part: &Part, blobs: &mut dyn Blobs) -> Result<(), DriverError> {
         let layer = part::read(part, blobs)?;
-        let damaged = |reason: String| DriverError::Damaged { digest: part.digest, reason };
+        let damaged = |reason: &str| DriverError::Damaged { digest: part.digest, reason: reason.to_owned() };
         if layer.bootstrap.chunk_size() != u64::from(options.chunk_bytes)
             || layer.bootstrap.compressor() != options.compressor
         {
-            return Err(damaged("it was made with other options".to_owned()));
+            return Err(damaged("it was made with other options"));
         }
-        let blob = self.blob(part, &layer)?;
-        let overlay = Overlay::new(&mut self.tree, &mut self.refs, &layer.bootstrap, blob, part, options.limits);
-        overlay.apply()
-    }
-
-    /// The number of the part's blob; 0 where it has no chunks, for then nothing refers to it.
-    fn blob(&mut self, part: &Part, layer: &part::Layer) -> Result<u8, DriverError> {
-        let damaged = |reason: String| DriverError::Damaged { digest: part.digest, reason };
-        if let Some(number) = self.numbers.get(&part.digest) {
-            return Ok(*number);
-        }
-        let [known] = layer.bootstrap.blobs() else {
-            return match layer.bootstrap.blobs() {
-                [] => Ok(0),
-                _ => Err(damaged("its bootstrap refers to several blobs".to_owned())),
-            };
+        let known = self.numbers.get(&part.digest).copied();
+        let number = known.unwrap_or(self.blobs.len() as u8);
+        let has_chunks = match layer.bootstrap.blobs() {
+            [] => false,
+            [_] => true,
+            _ => return Err(damaged("its bootstrap refers to several blobs")),
         };
-        if self.blobs.len() == MOST_BLOBS {
+        if has_chunks && usize::from(number) == MOST_BLOBS {
             return Err(DriverError::unmergeable(
                 part.source,
                 b"/",
                 "it is the 255th layer with files in it, and the format holds 254",
             ));
         }
-        let chunks = layer.bootstrap.layer_chunks().map_err(|fault| damaged(fault.to_string()))?;
+        Overlay::new(&mut self.tree, &mut self.refs, &layer.bootstrap, number, part, options.limits).apply()?;
+        if has_chunks && known.is_none() {
+            self.numbers.insert(part.digest, number);
+            self.take_blob(part, layer).map_err(|fault| damaged(&fault.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps of a layer what the image says of its blob.
+    fn take_blob(&mut self, part: &Part, layer: part::Layer) -> Result<(), FormatError> {
+        let part::Layer { bootstrap, meta } = layer;
+        let Some(known) = bootstrap.blobs().first().cloned() else { return Ok(()) };
         let blob = Blob {
             compressed_bytes: known.compressed_size,
             uncompressed_bytes: known.uncompressed_size,
             features: known.features,
             meta: known.meta,
-            ..Blob::of_layer(known.compressor, chunks, 0, 0)
+            ..Blob::of_layer(known.compressor, bootstrap.into_layer_chunks()?, 0, 0)
         };
-        let number = self.blobs.len() as u8;
-        self.numbers.insert(part.digest, number);
         self.blobs.push(blob.into_image(part.digest));
-        self.metas.push(MetaFile { blob: part.digest, content: layer.meta.clone() });
-        Ok(number)
+        self.metas.push(MetaFile { blob: part.digest, content: meta });
+        Ok(())
     }
 
     /// Leaves out blobs to which no file refers any more.

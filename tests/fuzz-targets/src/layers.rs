@@ -19,7 +19,7 @@ pub(crate) const TAR: Target = Target { name: "tar", run: walk, seeds: tars, wor
 pub(crate) const LAYER: Target = Target { name: "layer", run: decompress, seeds: layers, words: &[] };
 pub(crate) const CONVERT: Target = Target { name: "convert", run: convert, seeds: tars, words: TAR_WORDS };
 
-const TAR_WORDS: &[&str] = &[
+pub(crate) const TAR_WORDS: &[&str] = &[
     "ustar\x0000",
     "ustar  \0",
     "././@LongLink",
@@ -175,7 +175,7 @@ fn convert(bytes: &[u8]) {
 }
 
 /// `bytes` with the checksums of all blocks that look like headers put right, so that more than the checksum is tried.
-fn repaired(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn repaired(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for block in bytes.as_chunks_mut::<BLOCK_BYTES>().0 {
         if block[257..].starts_with(b"ustar") {

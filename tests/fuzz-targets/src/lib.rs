@@ -10,6 +10,7 @@ mod estargz;
 mod events;
 mod layers;
 mod mutation;
+mod nydus;
 
 pub use mutation::Mutator;
 
@@ -27,12 +28,14 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     layers::TAR,
     layers::LAYER,
     layers::CONVERT,
+    nydus::NYDUS,
     estargz::BLOB,
     estargz::TOC,
+    nydus::BOOTSTRAP,
     documents::MANIFEST,
     documents::REFERENCE,
     documents::CONFIG,

@@ -42,7 +42,7 @@ macro_rules! smoke {
     };
 }
 
-smoke!(tar layer convert estargz toc manifest reference config secret webhook);
+smoke!(tar layer convert nydus estargz toc bootstrap manifest reference config secret webhook);
 
 #[test]
 fn every_target_has_its_program() {

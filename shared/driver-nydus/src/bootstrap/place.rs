@@ -63,8 +63,8 @@ pub(crate) struct Plan {
     pub(super) prefetch_table: Section,
     pub(super) inodes: Section,
     pub(super) blocks: Section,
-    pub(super) chunk_table: Section,
     pub(super) links_section: Section,
+    pub(super) chunk_table: Section,
     bytes: u64,
 }
 
@@ -96,9 +96,9 @@ impl Plan {
 
         let inodes = after(prefetch_table, end as usize, BLOCK_BYTES);
         let blocks = after(inodes, (u64::from(blocks) * BLOCK_BYTES) as usize, BLOCK_BYTES);
-        let chunk_table = after(blocks, chunks.len() * CHUNK_BYTES, BLOCK_BYTES);
-        let links_section = after(chunk_table, links_below.len(), 8);
-        let bytes = after(links_section, 0, BLOCK_BYTES).offset;
+        let links_section = after(blocks, links_below.len(), BLOCK_BYTES);
+        let chunk_table = after(links_section, chunks.len() * CHUNK_BYTES, BLOCK_BYTES);
+        let bytes = after(chunk_table, 0, BLOCK_BYTES).offset;
         let plan = Self {
             places,
             order,
@@ -110,8 +110,8 @@ impl Plan {
             prefetch_table,
             inodes,
             blocks,
-            chunk_table,
             links_section,
+            chunk_table,
             bytes,
         };
         superblock::check(image, &plan)?;

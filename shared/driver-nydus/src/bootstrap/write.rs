@@ -29,12 +29,12 @@ impl Plan {
             let (_, _, tail) = split(head_bytes(inode), data.len() as u64);
             out.write(&data[..data.len() - tail as usize])?;
         }
+        out.pad_to(self.links_section.offset)?;
+        out.write(&self.links_below)?;
         out.pad_to(self.chunk_table.offset)?;
         for chunk in &self.chunks {
             out.write(&chunk_entry(image, *chunk))?;
         }
-        out.pad_to(self.links_section.offset)?;
-        out.write(&self.links_below)?;
         out.pad_to(self.bytes())
     }
 

@@ -118,7 +118,7 @@ impl Bootstrap {
                 return Err(FormatError::part(what, "a chunk lies in no blob"));
             }
             let chunk = ChunkRef::new((device - 1) as u8, u32::from(high >> 8) << 16 | u32::from(low));
-            let place = self.chunks.find(self.at(), chunk)?;
+            let place = self.chunks.find(chunk)?;
             let expected = chunk_bytes.min(size - at as u64 * chunk_bytes);
             if u64::from(place.bytes) != expected || place.block != index.u32(what, 4)? {
                 return Err(FormatError::part(what, "the table of chunks says otherwise"));
@@ -128,8 +128,8 @@ impl Bootstrap {
     }
 
     /// All chunks of the one blob that a layer's bootstrap has.
-    pub(crate) fn layer_chunks(&self) -> Result<Vec<ChunkPlace>, FormatError> {
-        self.chunks.of_layer(self.at())
+    pub(crate) fn into_layer_chunks(self) -> Result<Vec<ChunkPlace>, FormatError> {
+        self.chunks.into_layer()
     }
 }
 

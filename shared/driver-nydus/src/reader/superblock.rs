@@ -47,7 +47,7 @@ impl Bootstrap {
     ///
     /// # Errors
     /// It is none of RAFS v6, or its superblocks or tables are wrong.
-    pub fn parse(bytes: Vec<u8>) -> Result<Self, FormatError> {
+    pub fn parse(mut bytes: Vec<u8>) -> Result<Self, FormatError> {
         let at = Bytes(&bytes);
         check_superblock(at)?;
         let what = "superblock";
@@ -61,7 +61,8 @@ impl Bootstrap {
         if blobs.len() != usize::from(at.u16(what, SB + 86)?) {
             return Err(FormatError::part("table of blobs", "there are more or fewer devices"));
         }
-        let chunks = ChunkTable::parse(at, at.u64(what, EXT + 24)?, at.u64(what, EXT + 32)?, &blobs)?;
+        let (chunk_table, table_bytes) = (at.u64(what, EXT + 24)?, at.u64(what, EXT + 32)?);
+        let chunks = ChunkTable::parse(at, chunk_table, table_bytes, &blobs)?;
         let prefetches = at.slice("prefetch table", at.u64(what, EXT + 40)?, at.u32(what, EXT + 48)?.into())?.len() / 4;
         let links_below = match at.u32(what, LINKS_BELOW as u64)? {
             LINKS_MAGIC => (at.u64(what, LINKS_BELOW as u64 + 8)?, at.u64(what, LINKS_BELOW as u64 + 16)?),
@@ -70,6 +71,11 @@ impl Bootstrap {
         let (root, inode_count) = (at.u16(what, SB + 14)?.into(), at.u64(what, SB + 16)?);
         let inodes = u64::from(at.u32(what, SB + 40)?) * BLOCK_BYTES;
         let sha256 = flags & flag::SHA256 != 0;
+        // Nothing comes behind the table of chunks, which is half of a bootstrap and is held in a shorter form.
+        if table_bytes > 0 {
+            bytes.truncate(usize::try_from(chunk_table).unwrap_or(usize::MAX));
+            bytes.shrink_to_fit();
+        }
         Ok(Self {
             bytes,
             inodes,

@@ -88,72 +88,74 @@ pub struct ChunkRef {
     pub uncompressed_size: u32,
 }
 
-/// The table of chunks: where it lies, and which row has which chunk. 8 bytes a chunk.
+/// The table of chunks, in the order of blobs and numbers. 60 bytes a chunk.
+#[derive(Default)]
 pub(super) struct ChunkTable {
-    offset: u64,
-    rows: Vec<(bootstrap::ChunkRef, u32)>,
+    refs: Vec<bootstrap::ChunkRef>,
+    places: Vec<ChunkPlace>,
 }
 
 impl ChunkTable {
     pub(super) fn parse(at: Bytes<'_>, offset: u64, len: u64, blobs: &[Blob]) -> Result<Self, FormatError> {
-        let what = "table of chunks";
-        let (entries, rest) = at.slice(what, offset, len)?.as_chunks::<CHUNK_BYTES>();
+        let (entries, rest) = at.slice(TABLE, offset, len)?.as_chunks::<CHUNK_BYTES>();
         if !rest.is_empty() || u32::try_from(entries.len()).is_err() {
-            return Err(FormatError::part(what, "its length is wrong"));
+            return Err(FormatError::part(TABLE, "its length is wrong"));
         }
+        let chunk_of = |entry: &[u8; CHUNK_BYTES]| {
+            let (blob, index) = (Bytes(entry).u32(TABLE, 32)?, Bytes(entry).u32(TABLE, 72)?);
+            match blobs.get(blob as usize) {
+                Some(known) if index < known.chunk_count => Ok(bootstrap::ChunkRef::new(blob as u8, index)),
+                _ => Err(FormatError::part(TABLE, "a chunk is of no blob")),
+            }
+        };
         let mut rows = Vec::with_capacity(entries.len());
         for (row, entry) in entries.iter().enumerate() {
-            let (blob, index) = (Bytes(entry).u32(what, 32)?, Bytes(entry).u32(what, 72)?);
-            if blobs.get(blob as usize).is_none_or(|blob| index >= blob.chunk_count) {
-                return Err(FormatError::part(what, "a chunk is of no blob"));
-            }
-            rows.push((bootstrap::ChunkRef::new(blob as u8, index), row as u32));
+            rows.push((chunk_of(entry)?, row as u32));
         }
         rows.sort_unstable();
         if rows.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return Err(FormatError::part(what, "it has a chunk twice"));
+            return Err(FormatError::part(TABLE, "it has a chunk twice"));
         }
-        Ok(Self { offset, rows })
+        let places = rows.iter().map(|(_, row)| place(Bytes(&entries[*row as usize]))).collect::<Result<_, _>>()?;
+        Ok(Self { refs: rows.into_iter().map(|(chunk, _)| chunk).collect(), places })
     }
 
     /// The place of a chunk that a file refers to.
-    pub(super) fn find(&self, at: Bytes<'_>, chunk: bootstrap::ChunkRef) -> Result<ChunkPlace, FormatError> {
-        let what = "table of chunks";
-        let missing = FormatError::part(what, "a chunk of a file is not in it");
-        let found = self.rows.binary_search_by_key(&chunk, |row| row.0).map_err(|_| missing)?;
-        self.place(at, self.rows[found].1)
+    pub(super) fn find(&self, chunk: bootstrap::ChunkRef) -> Result<ChunkPlace, FormatError> {
+        match self.refs.binary_search(&chunk) {
+            Ok(at) => Ok(self.places[at]),
+            Err(_) => Err(FormatError::part(TABLE, "a chunk of a file is not in it")),
+        }
     }
 
     /// All chunks of blob 0, if they are there without a gap: so it is in the bootstrap of a layer.
-    pub(super) fn of_layer(&self, at: Bytes<'_>) -> Result<Vec<ChunkPlace>, FormatError> {
-        let is_whole = self
-            .rows
-            .iter()
-            .enumerate()
-            .all(|(number, (chunk, _))| chunk.blob() == 0 && chunk.chunk() as usize == number);
-        if !is_whole {
-            return Err(FormatError::part("table of chunks", "it does not have all chunks of the layer"));
+    pub(super) fn into_layer(self) -> Result<Vec<ChunkPlace>, FormatError> {
+        let in_order =
+            |(number, chunk): (usize, &bootstrap::ChunkRef)| chunk.blob() == 0 && chunk.chunk() as usize == number;
+        if !self.refs.iter().enumerate().all(in_order) {
+            return Err(FormatError::part(TABLE, "it does not have all chunks of the layer"));
         }
-        self.rows.iter().map(|(_, row)| self.place(at, *row)).collect()
+        Ok(self.places)
     }
+}
 
-    fn place(&self, at: Bytes<'_>, row: u32) -> Result<ChunkPlace, FormatError> {
-        let what = "table of chunks";
-        let entry = Bytes(at.slice(what, self.offset + u64::from(row) * CHUNK_BYTES as u64, CHUNK_BYTES as u64)?);
-        let mut digest = [0; 32];
-        digest.copy_from_slice(entry.slice(what, 0, 32)?);
-        let uncompressed = entry.u64(what, 56)?;
-        let place = ChunkPlace {
-            digest: Digest::from_bytes(digest),
-            offset: entry.u64(what, 48)?,
-            stored_bytes: entry.u32(what, 40)?,
-            bytes: entry.u32(what, 44)?,
-            block: u32::try_from(uncompressed / BLOCK_BYTES)
-                .map_err(|_| FormatError::part(what, "an offset is too large"))?,
-        };
-        if uncompressed % BLOCK_BYTES != 0 || place.bytes == 0 || place.stored_bytes == 0 || place.offset >= 1 << 40 {
-            return Err(FormatError::part(what, "a chunk has an impossible place or length"));
-        }
-        Ok(place)
+const TABLE: &str = "table of chunks";
+
+fn place(entry: Bytes<'_>) -> Result<ChunkPlace, FormatError> {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(entry.slice(TABLE, 0, 32)?);
+    let uncompressed = entry.u64(TABLE, 56)?;
+    let block = u32::try_from(uncompressed / BLOCK_BYTES);
+    let place = ChunkPlace {
+        digest: Digest::from_bytes(digest),
+        offset: entry.u64(TABLE, 48)?,
+        stored_bytes: entry.u32(TABLE, 40)?,
+        bytes: entry.u32(TABLE, 44)?,
+        block: block.map_err(|_| FormatError::part(TABLE, "an offset is too large"))?,
+    };
+    let is_empty = place.bytes == 0 || place.stored_bytes == 0;
+    if is_empty || uncompressed % BLOCK_BYTES != 0 || place.offset >= 1 << 40 {
+        return Err(FormatError::part(TABLE, "a chunk has an impossible place or length"));
     }
+    Ok(place)
 }

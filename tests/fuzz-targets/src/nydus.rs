@@ -1,0 +1,169 @@
+//! Nydus: the reader of bootstraps, the merge of blobs, and the way from tars to an image.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::LazyLock;
+
+use accel_domain::{ByteSize, NydusOptions};
+use accel_driver::conformance::{Downloads, Kept};
+use accel_driver::{Blobs, Driver, DriverError, Merge, Part, Pool};
+use accel_driver_nydus::Nydus;
+use accel_driver_nydus::reader::Bootstrap;
+use accel_image::Digest;
+use accel_stream::{LayerReader, Limits, TarReader};
+use accel_test_support::tar::{dir, file, hardlink, opaque, symlink, whiteout};
+use accel_test_support::{nasty_tar, tar};
+
+use crate::layers::{LIMITS, TAR_WORDS, repaired};
+use crate::{Target, choose, with_choices};
+
+pub(crate) const BOOTSTRAP: Target =
+    Target { name: "bootstrap", run: read_bootstrap, seeds: bootstraps, words: &[".wh.", ".wh..wh..opq", "ALNK"] };
+pub(crate) const NYDUS: Target = Target { name: "nydus", run: convert, seeds: tars, words: TAR_WORDS };
+
+static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(1));
+/// What a bootstrap says may be a little more than what its layers did: implicit directories.
+const READ_LIMITS: Limits = Limits { entries: 4000, path_bytes: 1000, ..LIMITS };
+
+fn driver(limits: Limits) -> Nydus {
+    Nydus::new(NydusOptions { chunk_size: ByteSize(4096), ..NydusOptions::default() }, limits)
+}
+
+/// Blobs in memory.
+#[derive(Default)]
+struct Store {
+    blobs: HashMap<Digest, Vec<u8>>,
+    parts: Vec<Part>,
+}
+
+impl Store {
+    fn add(&mut self, blob: Vec<u8>) {
+        let digest = Digest::of(&blob);
+        self.parts.push(Part { source: digest, digest, size: blob.len() as u64 });
+        self.blobs.insert(digest, blob);
+    }
+
+    fn convert(&mut self, tar: &[u8]) -> Result<(), DriverError> {
+        let mut output = Kept::default();
+        driver(LIMITS).convert(&POOL, &mut Downloads::of(tar), &mut output)?;
+        self.add(output.blob);
+        Ok(())
+    }
+
+    /// The bootstrap of the image that all blobs make.
+    fn merge(&mut self) -> Result<Vec<u8>, DriverError> {
+        let mut output = Kept::default();
+        let parts = self.parts.clone();
+        Merge::merge(&driver(READ_LIMITS), &parts, self, &mut output)?;
+        let limits = Limits { layer_bytes: 64 << 20, ..Limits::default() };
+        let mut walker = TarReader::new(LayerReader::new(&output.blob[..], limits), limits);
+        while walker.next_entry().expect("our own layer").is_some_and(|entry| entry.path != b"image/image.boot") {}
+        let mut boot = vec![0; walker.entry().size as usize];
+        let mut filled = 0;
+        while filled < boot.len() {
+            filled += walker.read_payload(&mut boot[filled..]).expect("our own layer");
+        }
+        Ok(boot)
+    }
+}
+
+impl Blobs for Store {
+    fn read(&mut self, part: &Part, from: u64, len: u64) -> io::Result<Box<dyn Read + '_>> {
+        let blob = self.blobs.get(&part.digest).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(&blob[from as usize..][..len as usize]))
+    }
+}
+
+fn lower() -> Vec<u8> {
+    tar(&[
+        dir("d/"),
+        file("d/f", vec![7; 9000]).xattr("user.a", b"1"),
+        file("e", b"x"),
+        symlink("s", "d/f"),
+        hardlink("h", "d/f"),
+    ])
+}
+
+fn upper() -> Vec<u8> {
+    tar(&[whiteout("e"), opaque("d"), file("d/new/g", b"y"), hardlink("below", "h"), file("s", b"")])
+}
+
+/// Bootstraps of layers and of an image.
+fn bootstraps() -> Vec<Vec<u8>> {
+    let mut store = Store::default();
+    [lower(), upper()].iter().for_each(|tar| store.convert(tar).expect("it can be represented"));
+    let of_layer = |blob: &Vec<u8>| {
+        // The last entry of the table of contents is that of the bootstrap.
+        let entry = &blob[blob.len() - 512 - 128..][..128];
+        let number = |at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().expect("8 bytes")) as usize;
+        accel_test_support::compress::unpack(&blob[number(56)..][..number(64)]).expect("our own blob")
+    };
+    let mut boots: Vec<_> = store.parts.iter().map(|part| of_layer(&store.blobs[&part.digest])).collect();
+    boots.push(store.merge().expect("it can be merged"));
+    boots
+}
+
+/// A bootstrap is refused, or its walk ends within the limits; and a blob that ends with it is refused, or can be merged
+/// with others into an image that can be read.
+fn read_bootstrap(boot: &[u8]) {
+    walk(boot);
+    let mut store = Store::default();
+    store.convert(&lower()).expect("it can be represented");
+    store.add(blob_with(boot));
+    if let Ok(merged) = store.merge() {
+        assert!(walk(&merged), "our own bootstrap is refused");
+    }
+}
+
+/// Whether it can be walked.
+fn walk(boot: &[u8]) -> bool {
+    let Ok(bootstrap) = Bootstrap::parse(boot.to_vec()) else { return false };
+    let mut paths = 0;
+    let walked = bootstrap.walk(READ_LIMITS, &mut |path, inode| {
+        paths += 1;
+        assert!(path.len() as u64 <= READ_LIMITS.path_bytes);
+        assert!(inode.chunks.iter().map(|chunk| u64::from(chunk.uncompressed_size)).sum::<u64>() == inode.size);
+    });
+    assert!(paths <= READ_LIMITS.entries + 1);
+    walked.is_ok()
+}
+
+/// A blob of nothing but this bootstrap.
+fn blob_with(boot: &[u8]) -> Vec<u8> {
+    let header = |name: &str, size: usize| {
+        let mut header = tar(&[file(name, b"").size_field(size as u64)]);
+        header.truncate(512);
+        header
+    };
+    let size = (boot.len() as u64).to_le_bytes();
+    let mut toc = [&[1, 0, 0, 0, 0, 0, 0, 0][..], b"image.boot\0\0\0\0\0\0", Digest::of(boot).as_bytes()].concat();
+    toc.extend([[0; 8], size, size].concat());
+    toc.resize(128, 0);
+    [boot, &header("image.boot", boot.len()), &toc, &header("rafs.blob.toc", 128)].concat()
+}
+
+fn tars() -> Vec<Vec<u8>> {
+    with_choices(2, &[lower(), upper(), nasty_tar(), tar(&[])])
+}
+
+/// A tar that can be converted and merged gives an image that our own reader accepts, the same each time.
+fn convert(bytes: &[u8]) {
+    let Some((above, bytes)) = choose(bytes, &[false, true]) else { return };
+    let tar = repaired(bytes);
+    let layers = if above { vec![lower(), tar] } else { vec![tar, upper()] };
+    let made = || {
+        let mut store = Store::default();
+        layers.iter().try_for_each(|layer| store.convert(layer))?;
+        store.merge()
+    };
+    match made() {
+        Ok(boot) => {
+            assert!(walk(&boot), "our own bootstrap is refused");
+            assert_eq!(made().ok(), Some(boot), "the same bytes each time");
+        }
+        Err(DriverError::Damaged { reason, .. }) => {
+            assert!(reason.contains("limit"), "our own blob is refused: {reason}");
+        }
+        Err(_) => {}
+    }
+}
