@@ -1,5 +1,5 @@
-// Command judge reads what Accel writes with code that Accel's authors did not write: the eStargz
-// reference library and the reference filesystem. It shares no code with the converter.
+// Command judge reads what Accel writes with code that Accel's authors did not write: the eStargz reference library, the
+// reference filesystem, the kernel's EROFS and erofs-utils. It shares no code with the converter.
 package main
 
 import (
@@ -33,6 +33,7 @@ type options struct {
 var commands = map[string]command{
 	"verify": {"REF", "check every layer of every platform with the reference library", verifyImage, 1},
 	"fuse":   {"SOURCE TARGET", "mount each accelerated layer and compare it with the source layer's tar", fuseImage, 2},
+	"erofs":  {"SOURCE TARGET", "mount each platform of a Nydus image and compare it with the source's layers", erofsImage, 2},
 	"diff":   {"DIR DIR", "compare two directory trees", diffDirectories, 2},
 	"tree":   {"DIR", "list a directory tree as JSON lines", printTree, 1},
 	"odd":    {"DIR", "write hand-made images into an OCI layout, tagged by name", writeOddImages, 1},
@@ -80,7 +81,7 @@ func run(args []string) error {
 func usage() error {
 	var text strings.Builder
 	text.WriteString("usage: judge COMMAND [--plain-http] [--kept N] [--ignore PATH,...] [--since SECONDS] ARGUMENTS\n")
-	for _, name := range []string{"verify", "fuse", "diff", "tree", "odd"} {
+	for _, name := range []string{"verify", "fuse", "erofs", "diff", "tree", "odd"} {
 		fmt.Fprintf(&text, "  %-7s %-14s %s\n", name, commands[name].args, commands[name].does)
 	}
 	text.WriteString("REF is HOST[:PORT]/REPOSITORY:TAG or oci:DIR:TAG")

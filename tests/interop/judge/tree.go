@@ -222,13 +222,8 @@ func printTree(_ options, args []string) error {
 	if err != nil {
 		return err
 	}
-	paths := make([]string, 0, len(nodes))
-	for path := range nodes {
-		paths = append(paths, path)
-	}
-	sort.Strings(paths)
 	encoder := json.NewEncoder(os.Stdout)
-	for _, path := range paths {
+	for _, path := range sortedPaths(nodes) {
 		if err := encoder.Encode(struct {
 			Path string `json:"path"`
 			node
@@ -237,4 +232,13 @@ func printTree(_ options, args []string) error {
 		}
 	}
 	return nil
+}
+
+func sortedPaths(nodes tree) []string {
+	paths := make([]string, 0, len(nodes))
+	for path := range nodes {
+		paths = append(paths, path)
+	}
+	sort.Strings(paths)
+	return paths
 }
