@@ -2,6 +2,7 @@
 
 mod batch;
 mod event;
+mod failure;
 mod time;
 
 use std::sync::Arc;
@@ -10,18 +11,19 @@ use accel_domain::config::Config;
 use accel_pipeline::{Engine, Stop};
 use accel_runtime::Metrics;
 use accel_runtime::aws::{Environment, Invocation, variable};
-use accel_runtime::config::Reloading;
+use accel_runtime::config::{LoadError, Reloading};
 use accel_runtime::metrics::{Outlet, Totals};
 use accel_tasks::Message;
 use accel_tasks::aws::{Counters, Queue, Table};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use futures::FutureExt as _;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
-use tracing::{Instrument as _, info_span, warn};
+use tracing::{Instrument as _, error, info_span, warn};
 
 use crate::hosts::{self, HostError};
 use crate::{Converter, Verdict};
 use event::{Answer, Event};
+use failure::Failure;
 
 /// Tasks, and units, of one round of the sweeper; what is left is for the next.
 const ROUND: usize = 1000;
@@ -73,14 +75,14 @@ impl Function {
         Ok(function)
     }
 
-    async fn handle(&self, event: LambdaEvent<Event>) -> Result<Answer, Error> {
+    async fn handle(&self, event: LambdaEvent<Event>) -> Result<Answer, Failure> {
         let LambdaEvent { payload, context } = event;
         let invocation = Invocation { deadline: context.deadline(), request_id: context.request_id };
         let span = info_span!("invocation", request.id = %invocation.request_id);
         let answer = async {
             match payload {
                 Event::Sweep => self.sweep(&invocation).await.map(|()| Answer::Swept {}),
-                Event::Batch(records) => self.settle(records, &invocation).await.map(Answer::Batch),
+                Event::Batch(records) => Ok(Answer::Batch(self.settle(records, &invocation).await)),
             }
         };
         let answer = answer.instrument(span).await;
@@ -90,7 +92,7 @@ impl Function {
 
     /// What cannot be settled now, for want of a configuration or of the table, is put off. Returned again and again, it
     /// would come to the dead-letter queue, and its task be left lying once all is well again.
-    async fn settle(&self, records: Vec<SqsMessage>, invocation: &Invocation) -> Result<SqsBatchResponse, Error> {
+    async fn settle(&self, records: Vec<SqsMessage>, invocation: &Invocation) -> SqsBatchResponse {
         let converter = self.converter().await.ok();
         let now = self.environment.clock().now();
         records.iter().filter_map(|record| batch::waited(record, now)).for_each(|age| self.metrics.message_waited(age));
@@ -107,11 +109,11 @@ impl Function {
         };
         let response = time::stopped_in_time(invocation.left(), &stop, batch::settle(&records, settle)).await;
         self.add_totals().await;
-        Ok(response)
+        response
     }
 
     /// One round of the sweeper, in the time that there is. What it did not come to is found by the next one.
-    async fn sweep(&self, invocation: &Invocation) -> Result<(), Error> {
+    async fn sweep(&self, invocation: &Invocation) -> Result<(), Failure> {
         let converter = self.converter().await?;
         let round = converter.sweep(ROUND).boxed();
         match tokio::time::timeout(time::to_work(invocation.left()), round).await {
@@ -122,12 +124,9 @@ impl Function {
         Ok(())
     }
 
-    async fn converter(&self) -> Result<Arc<Converter<Table, Queue>>, Error> {
+    async fn converter(&self) -> Result<Arc<Converter<Table, Queue>>, LoadError> {
         let made = self.converter.current(|config| self.make(config)).await;
-        made.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "the configuration cannot be used");
-            error.into()
-        })
+        made.inspect_err(|error| error!(error = error as &dyn std::error::Error, "the configuration cannot be used"))
     }
 
     async fn make(&self, config: Arc<Config>) -> Result<Converter<Table, Queue>, HostError> {

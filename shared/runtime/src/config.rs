@@ -19,7 +19,9 @@ pub const ACCEL_CONFIG: &str = "ACCEL_CONFIG";
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Nobody says where it is.
-    #[error("no configuration: name a file, or set {ACCEL_CONFIG} to file:PATH")]
+    #[error(
+        "no configuration: name a file, or set {ACCEL_CONFIG} to file:PATH (in Lambda also ssm:NAME or s3:BUCKET/KEY)"
+    )]
     Nowhere,
     /// The variable makes no sense.
     #[error("{ACCEL_CONFIG} is `{0}`, which is none of file:PATH, ssm:NAME and s3:BUCKET/KEY")]
