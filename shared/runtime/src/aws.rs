@@ -3,6 +3,7 @@
 //! Region, credentials and `AWS_ENDPOINT_URL` come from the environment, nothing from profiles or metadata services.
 
 mod config;
+mod object;
 mod problem;
 mod secrets;
 
@@ -13,9 +14,11 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
+use aws_config::meta::region::ProvideRegion as _;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_ssm::config::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 pub use function::{Environment, Invocation, variable};
@@ -28,6 +31,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 const CALL: Duration = Duration::from_secs(15);
 /// Requests of a call.
 const REQUESTS: u32 = 4;
+
+const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
 
 /// How AWS is reached: what clients of its services are made of.
 #[derive(Clone)]
@@ -44,22 +49,25 @@ impl fmt::Debug for Aws {
 impl Aws {
     /// As the environment says.
     pub async fn from_environment() -> Self {
-        let tls = Provider::Rustls(CryptoMode::Ring);
-        let client = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
+        let client = aws_smithy_http_client::Builder::new().tls_provider(TLS).build_https();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .operation_attempt_timeout(REQUEST)
             .operation_timeout(CALL)
             .build();
-        let sdk = aws_config::defaults(BehaviorVersion::latest())
-            .region(EnvironmentVariableRegionProvider::new())
-            .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+        let credentials = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
+        // Not loaded by `aws_config`: that would link, and read, profiles and everything else that a desktop may have.
+        let mut sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(EnvironmentVariableRegionProvider::new().region().await)
+            .credentials_provider(credentials)
             .http_client(client)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(REQUESTS))
-            .load()
-            .await;
-        Self { sdk }
+            .use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
+            .use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"));
+        sdk.set_endpoint_url(std::env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty()));
+        Self { sdk: sdk.build() }
     }
 
     /// What the SDK makes clients of.
@@ -67,4 +75,9 @@ impl Aws {
     pub const fn sdk(&self) -> &SdkConfig {
         &self.sdk
     }
+}
+
+/// Whether an environment variable of the SDK's is on.
+fn is_set(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| value.eq_ignore_ascii_case("true"))
 }

@@ -15,14 +15,8 @@ where
     R: std::fmt::Debug,
 {
     match error.code() {
-        Some(
-            "ParameterNotFound"
-            | "ParameterVersionNotFound"
-            | "ResourceNotFoundException"
-            | "NoSuchKey"
-            | "NoSuchBucket",
-        ) => RemoteError::Missing,
-        Some("AccessDenied" | "AccessDeniedException" | "AccessDeniedFault") => RemoteError::Denied(action),
+        Some("ParameterNotFound" | "ParameterVersionNotFound" | "ResourceNotFoundException") => RemoteError::Missing,
+        Some("AccessDeniedException" | "AccessDeniedFault") => RemoteError::Denied(action),
         Some(code) => RemoteError::Unreachable(code.chars().take(MOST_CHARS).collect()),
         None => RemoteError::Unreachable(chain(error)),
     }
