@@ -12,7 +12,7 @@ build:
 quick:
     cargo test --workspace
 
-# Everything CI checks: formatting, lints, docs, tests, judges
+# Everything CI checks: formatting, lints, docs, tests, judges, an emulated AWS
 test:
     tests/run
 
@@ -53,7 +53,7 @@ fmt:
 
 lint:
     cargo fmt --all --check
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 # Writes docs/CONFIGURATION.md anew from the doc comments of the configuration
 docs:

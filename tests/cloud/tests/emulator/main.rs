@@ -23,6 +23,8 @@ mod sweeper;
 
 mod secrets;
 
+mod configuration;
+
 mod bursts;
 
 mod policies;

@@ -71,6 +71,15 @@ impl Stack {
         change.send().await.unwrap();
     }
 
+    /// Gives the functions another configuration; the one before.
+    pub(crate) async fn change_configuration(&self, text: &str) -> String {
+        let name = config_name(&self.name);
+        let client = aws_sdk_ssm::Client::new(&clients().await);
+        let before = client.get_parameter().name(&name).send().await.unwrap();
+        put_parameter(&name, text).await;
+        before.parameter.unwrap().value.unwrap()
+    }
+
     /// The name of a secret.
     pub(crate) fn secret_name(&self, key: Key) -> String {
         secret_name(&self.name, key)
@@ -84,11 +93,20 @@ impl Stack {
 
     /// How many messages wait in the queue or are being worked on.
     pub(crate) async fn messages(&self) -> u64 {
-        let wanted = [
+        self.count(&[
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-        ];
+        ])
+        .await
+    }
+
+    /// How many messages nobody may receive yet.
+    pub(crate) async fn delayed_messages(&self) -> u64 {
+        self.count(&[QueueAttributeName::ApproximateNumberOfMessagesDelayed]).await
+    }
+
+    async fn count(&self, wanted: &[QueueAttributeName]) -> u64 {
         let client = aws_sdk_sqs::Client::new(&clients().await);
         let ask = client.get_queue_attributes().queue_url(self.output("QueueUrl"));
         let answer = ask.set_attribute_names(Some(wanted.to_vec())).send().await.unwrap();
@@ -135,7 +153,7 @@ pub(crate) async fn put_secrets(stack: &str) {
 async fn put_parameter(name: &str, value: &str) {
     let client = aws_sdk_ssm::Client::new(&clients().await);
     let kind = aws_sdk_ssm::types::ParameterType::String;
-    client.put_parameter().name(name).r#type(kind).value(value).send().await.unwrap();
+    client.put_parameter().name(name).r#type(kind).value(value).overwrite(true).send().await.unwrap();
 }
 
 /// Runs `accelctl` to its end; what it said.
