@@ -1,4 +1,4 @@
-"""Puts a configuration file into SSM and secrets into Secrets Manager; what is there is replaced."""
+"""Puts a configuration file into SSM or S3 and secrets into Secrets Manager; what is there is replaced."""
 
 import argparse
 import os
@@ -16,6 +16,7 @@ def arguments():
         epilog="The value of a secret is read from the environment: it would show in the list of processes.",
     )
     parser.add_argument("--config", nargs=2, action="append", default=[], metavar=("NAME", "FILE"))
+    parser.add_argument("--object", nargs=2, action="append", default=[], metavar=("BUCKET/KEY", "FILE"))
     parser.add_argument("--secret", nargs=2, action="append", default=[], metavar=("NAME", "VARIABLE"))
     return parser.parse_args()
 
@@ -27,7 +28,18 @@ def put_secret(manager, name, value):
         manager.put_secret_value(SecretId=name, SecretString=value)
 
 
+def put_object(s3, place, body):
+    bucket, key = place.split("/", 1)
+    try:
+        s3.create_bucket(Bucket=bucket)
+    except (s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
+        pass
+    s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+
 def run(args):
+    for place, file in args.object:
+        put_object(boto3.client("s3"), place, Path(file).read_bytes())
     for name, file in args.config:
         text = Path(file).read_text(encoding="utf-8")
         boto3.client("ssm").put_parameter(Name=name, Value=text, Type="String", Tier="Intelligent-Tiering", Overwrite=True)

@@ -1,10 +1,10 @@
-//! A configuration that cannot be used, and is mended.
+//! A configuration that cannot be used, and is mended; one that is too large for SSM.
 
-use accel_cloud_tests::harbor;
 use accel_cloud_tests::target::until;
+use accel_cloud_tests::{Nowhere, Target, harbor};
 
 use crate::functions::{Environment, environments};
-use crate::site::{Site, Wanted};
+use crate::site::{Site, Stack, Wanted, put_object, put_secrets, reference, unique_name};
 
 #[tokio::test]
 #[ignore = "needs an emulated AWS: run tests/cloud/run"]
@@ -31,4 +31,20 @@ async fn without_a_configuration_messages_wait_and_are_worked_off_once_there_is_
     let task = target.completed(&id).await;
     assert_eq!(task["attempts"], 0, "{task}");
     assert_eq!(stack.dead_letters().await, [""; 0]);
+}
+
+#[tokio::test]
+#[ignore = "needs an emulated AWS: run tests/cloud/run"]
+async fn a_large_configuration_lies_in_s3() {
+    let (name, registry) = (unique_name(), Target::start_registry().await);
+    put_secrets(&name).await;
+    let comment = format!("# {}", "as long as it has to be ".repeat(1000));
+    let configuration = Target::configuration(&registry, |key| reference(&name, key), "", &comment);
+    let place = format!("{name}-config/a dir/accel+1.yaml");
+    put_object(&place, &configuration).await;
+    let object = format!("ConfigObject={place}");
+    let stack = Stack::deploy(name, "rules: [ # not this one", &[&object]).await;
+    let target = Target::new(stack.output("LocalUrl"), registry, Nowhere::Gateway);
+    target.push("library/large", "v1", 1);
+    target.completed(&target.task(&harbor(&[&target.pushed("library/large", "v1")], 0)).await).await;
 }

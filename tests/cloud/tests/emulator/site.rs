@@ -156,6 +156,16 @@ async fn put_parameter(name: &str, value: &str) {
     client.put_parameter().name(name).r#type(kind).value(value).overwrite(true).send().await.unwrap();
 }
 
+/// Puts a text where `place`, as `BUCKET/KEY`, says.
+pub(crate) async fn put_object(place: &str, text: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../localstack/seed");
+    let output = Command::new(script).args(["--object", place]).arg(file.path()).stdin(Stdio::null()).output().await;
+    let output = output.unwrap();
+    assert!(output.status.success(), "{script} {place}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Runs `accelctl` to its end; what it said.
 pub(crate) async fn accelctl(args: &[&str], environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(given("ACCELCTL"));
