@@ -116,10 +116,13 @@ impl<'a> Overlay<'a> {
         if !root.is_implicit() {
             self.tree.set_directory(Tree::ROOT, root.attributes());
         }
+        let mut seen = Seen::new(self.limits);
         let mut open = vec![(root, Tree::ROOT)];
         while let Some((node, parent)) = open.pop() {
+            seen.directory(&node).map_err(|fault| self.told(fault))?;
             for entry in layer.entries(&node) {
                 let (name, number) = entry.map_err(|fault| self.told(fault))?;
+                seen.count().map_err(|fault| self.told(fault))?;
                 if name.starts_with(WHITEOUT) {
                     continue;
                 }

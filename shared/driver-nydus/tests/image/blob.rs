@@ -20,10 +20,10 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 /// A section, by the table of contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Section {
+pub(crate) struct Section {
     offset: usize,
     stored: Vec<u8>,
-    content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
 }
 
 /// A tar header behind `end` bytes: name and size.
@@ -44,7 +44,7 @@ fn header(blob: &[u8], end: usize) -> (String, usize) {
 }
 
 /// The sections of a blob, each checked against its header and its digest.
-fn sections(blob: &[u8]) -> BTreeMap<String, Section> {
+pub(crate) fn sections(blob: &[u8]) -> BTreeMap<String, Section> {
     let (name, toc_len) = header(blob, blob.len() - 512);
     assert_eq!(name, "rafs.blob.toc");
     let toc = &blob[blob.len() - 512 - toc_len..blob.len() - 512];

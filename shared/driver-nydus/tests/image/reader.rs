@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 
 use accel_driver::conformance::Kept;
-use accel_driver::{Blobs, Driver, DriverError, Part};
+use accel_driver::{Blobs, Driver, DriverError, Merged, Part};
 use accel_driver_nydus::Nydus;
 use accel_driver_nydus::reader::{Bootstrap, ChunkRef, FormatError, check_chunk};
 use accel_image::Digest;
 use accel_stream::{Limits, StreamError};
 use accel_test_support::tar::{char_device, dir, file, hardlink, symlink};
-use accel_test_support::text;
+use accel_test_support::{tar, text};
 use proptest::prelude::*;
 
+use crate::blob::sections;
 use crate::built::{Built, Store, build, part, small_chunks};
 
 fn sample() -> Built {
@@ -105,6 +106,46 @@ fn nothing_goes_around_in_circles() {
     boot[root + 64 + 24..][..4].copy_from_slice(&number);
     let error = walk(boot, Limits::default()).unwrap_err();
     assert_eq!(error.to_string(), "/d: the bootstrap's directory is wrong: it is in two places");
+}
+
+/// A blob of nothing but this bootstrap, with digests that are right.
+fn blob_with(boot: &[u8]) -> Vec<u8> {
+    let header = |name: &str, size: usize| {
+        let mut header = tar(&[file(name, b"").size_field(size as u64)]);
+        header.truncate(512);
+        header
+    };
+    let size = (boot.len() as u64).to_le_bytes();
+    let mut toc = [&[1, 0, 0, 0, 0, 0, 0, 0][..], b"image.boot\0\0\0\0\0\0", Digest::of(boot).as_bytes()].concat();
+    toc.extend([[0; 8], size, size].concat());
+    toc.resize(128, 0);
+    [boot, &header("image.boot", boot.len()), &toc, &header("rafs.blob.toc", 128)].concat()
+}
+
+fn merge_of(boot: &[u8], limits: Limits) -> Result<Merged, DriverError> {
+    let blob = blob_with(boot);
+    let digest = Digest::of(&blob);
+    let part = Part { source: digest, digest, size: blob.len() as u64 };
+    let driver = Nydus::new(small_chunks(), limits);
+    driver.merge().unwrap().merge(&[part], &mut Store(&HashMap::from([(digest, blob)])), &mut Kept::default())
+}
+
+#[test]
+fn a_merge_does_not_go_around_in_circles_either() {
+    let built = build(&[&[dir("d/"), dir("d/e/")]], &small_chunks());
+    let mut boot = sections(&built.blobs[&built.layers[0].digest])["image.boot"].content.clone();
+    assert!(merge_of(&boot, Limits::default()).is_ok());
+    let limited = merge_of(&boot, Limits { entries: 1, ..Limits::default() });
+    assert!(matches!(limited, Err(DriverError::Damaged { ref reason, .. }) if reason.contains("limit of 1")));
+    // `d/e` becomes `d`: an inode has 64 bytes, and two entries before the third.
+    let directory = inode(&built, "d");
+    let number = (built.inodes()[b"d".as_slice()].nid as u32).to_le_bytes();
+    boot[directory + 64 + 24..][..4].copy_from_slice(&number);
+    let failed = merge_of(&boot, Limits::default());
+    assert!(
+        matches!(failed, Err(DriverError::Damaged { ref reason, .. }) if reason.contains("two places")),
+        "{failed:?}"
+    );
 }
 
 #[test]
