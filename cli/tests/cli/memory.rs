@@ -5,13 +5,15 @@ use std::time::Duration;
 use accel_image::{Hasher, media_type};
 use accel_test_support::image::Layer;
 use accel_test_support::tar::{Format, entry_blocks, file};
-use accel_test_support::{ImageBuilder, compress};
+use accel_test_support::{Fault, ImageBuilder, Patience, Request, Rule, compress};
 
 use crate::machine::{Machine, REPOSITORY};
 
 /// What a conversion has before its first entry. Spec: docs/ARCHITECTURE.md, "Memory".
 const BASE_KIB: u64 = 64 << 10;
 const ENTRY_BYTES: u64 = 96;
+/// A million entries take a minute.
+const PATIENCE: Patience = Patience { longest: Duration::from_secs(600), pause: Duration::from_millis(2) };
 /// Entries that are packed at a time.
 const PART: usize = 10_000;
 
@@ -35,20 +37,31 @@ async fn peak_kib(entries: usize) -> u64 {
     let machine = Machine::new().await;
     ImageBuilder::new().with(empty_files(entries)).push(machine.content(), REPOSITORY, Some("many"));
     let image = machine.image("many");
+    // All that is large is done by then, and the kernel keeps the peak.
+    machine.registry.rule(Rule::on(Request::ManifestPut, Fault::Held).path("/manifests/many-esgz"));
     let mut child = machine.command(&machine.convert_args(&[&image])).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id().unwrap());
-    let (mut peak, mut ended) = (0, None);
-    while ended.is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-        peak = peak.max(kib.unwrap_or_default());
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        ended = child.try_wait().unwrap();
-    }
-    assert!(ended.unwrap().success());
+    let tagging = async || {
+        assert_eq!(child.try_wait().unwrap(), None, "it has ended without its tag");
+        machine.registry.requests_of(Request::ManifestPut).into_iter().find(|put| put.path.ends_with("/many-esgz"))
+    };
+    PATIENCE.until("the tag is put", tagging).await;
+    let process = child.id().unwrap();
+    let mut peak = peak_so_far_kib(process).unwrap();
+    machine.registry.held().await.go();
+    let ended = async || {
+        peak = peak.max(peak_so_far_kib(process).unwrap_or_default());
+        child.try_wait().unwrap()
+    };
+    assert!(PATIENCE.until("it ends", ended).await.success());
     assert!(machine.content().manifest(REPOSITORY, "many-esgz").is_some());
     peak
+}
+
+/// The most memory that a process has had, if it has not ended.
+fn peak_so_far_kib(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 async fn stays_within_the_formula(entries: usize) -> u64 {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use accel_test_support::{Fault, FaultyRegistry, Request, Rule};
 
-use crate::service::{Answer, Service, send};
+use crate::service::{Answer, PATIENCE, Service, send};
 use crate::site::{Keys, REPOSITORY, Ran, Site, finish};
 
 const SECRET: &str = "Bearer open-sesame";
@@ -112,7 +112,7 @@ async fn events_of_every_kind_are_converted() {
         );
         let sync = service.request(Method::GET, &format!("/api/v1/conversions/{}", answer.tasks[0]));
         assert!(known(sync).await.body.contains(tag));
-        crate::service::until("it is converted", async || site.is_accelerated(tag).then_some(())).await;
+        PATIENCE.until("it is converted", async || site.is_accelerated(tag).then_some(())).await;
         site.assert_accelerated(tag);
     }
     assert_eq!(list(&service).await.len(), 3);
@@ -140,7 +140,7 @@ async fn accelctl_task_does_all_its_verbs() {
     let retried = task(&site, &service, &["retry", id]).await;
     assert_eq!(retried.code, Some(0), "{retried:?}");
     let again = async || list(&service).await.into_iter().find(|task| task["reason"] == "already accelerated");
-    let again = crate::service::until("it runs again", again).await;
+    let again = PATIENCE.until("it runs again", again).await;
     assert_eq!((again["id"].as_str(), again["status"].as_str()), (Some(id), Some("COMPLETED")));
 }
 
@@ -156,7 +156,7 @@ async fn accelctl_task_cancels_what_runs() {
     let cancelled = task(&site, &service, &["cancel", id]).await;
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
     let ended = async || list(&service).await.into_iter().find(|task| task["status"] == "FAILED");
-    let ended = crate::service::until("it is cancelled", ended).await;
+    let ended = PATIENCE.until("it is cancelled", ended).await;
     assert_eq!((ended["id"].as_str(), ended["reason"].as_str()), (Some(id), Some("cancelled")));
     assert!(!site.is_accelerated("v1"));
 }

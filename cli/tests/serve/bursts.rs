@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use accel_test_support::{Fault, FaultyRegistry, Request, Rule};
+use accel_test_support::{Fault, FaultyRegistry, ImageBuilder, Request, Rule};
 use futures::StreamExt as _;
 use serde_json::Value;
 
 use crate::service::Service;
-use crate::site::{Keys, REPOSITORY, Site, image};
+use crate::site::{Keys, REPOSITORY, Site};
 
 #[tokio::test]
 async fn a_hundred_equal_events_make_one_task() {
@@ -56,7 +56,7 @@ async fn c1_events_are_answered_while_the_registry_holds_all_conversions_back() 
 async fn burst(pushes: usize, longest: Duration) -> (u64, u64) {
     let site = Site::with(FaultyRegistry::start().await, Keys { server: "workers: 4", ..Keys::default() });
     let tags: Vec<String> = (0..pushes).map(|number| format!("t{number}")).collect();
-    let same = image("same", 1);
+    let same = ImageBuilder::noisy("same", 1);
     for tag in &tags {
         same.push(site.content(), REPOSITORY, Some(tag));
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use accel_test_support::{Fault, Request, Rule};
+use accel_test_support::{Fault, ImageBuilder, Request, Rule};
 use futures::StreamExt as _;
 
-use crate::service::{Service, Signal, send, until};
-use crate::site::{REPOSITORY, Site, image};
+use crate::service::{PATIENCE, Service, Signal, send};
+use crate::site::{REPOSITORY, Site};
 
 const LAYERS: usize = 6;
 
@@ -20,21 +20,23 @@ fn slow() -> Rule {
 /// Waits until the registry was asked `count` things, or all images are done.
 async fn asked(site: &Site, tags: &[String], count: usize) {
     let before = site.registry.requests().len();
-    until("work goes on", async || {
-        let done = tags.iter().all(|tag| site.is_accelerated(tag));
-        (done || site.registry.requests().len() >= before + count).then_some(())
-    })
-    .await;
+    PATIENCE
+        .until("work goes on", async || {
+            let done = tags.iter().all(|tag| site.is_accelerated(tag));
+            (done || site.registry.requests().len() >= before + count).then_some(())
+        })
+        .await;
 }
 
 /// Waits until no task would use its last attempt if the service died now: one that dies five times without finishing
 /// a layer is given up, as it should be.
 async fn nobody_is_at_the_last_attempt(service: &Service) {
-    until("the unlucky end", async || {
-        let tasks = service.tasks().await;
-        tasks.iter().all(|task| task["status"] != "PROCESSING" || task["attempts"] != 4).then_some(())
-    })
-    .await;
+    PATIENCE
+        .until("the unlucky end", async || {
+            let tasks = service.tasks().await;
+            tasks.iter().all(|task| task["status"] != "PROCESSING" || task["attempts"] != 4).then_some(())
+        })
+        .await;
 }
 
 /// The tasks of the list, each listed once.
@@ -99,7 +101,7 @@ async fn an_event_that_was_answered_is_never_lost() {
     let site = Site::new().await;
     let tags: Vec<String> = (0..EVENTS).map(|number| format!("t{number}")).collect();
     for tag in &tags {
-        image("same", 1).push(site.content(), REPOSITORY, Some(tag));
+        ImageBuilder::noisy("same", 1).push(site.content(), REPOSITORY, Some(tag));
     }
     let mut service = site.serve().await;
     let answered = Mutex::new(BTreeSet::new());
@@ -109,7 +111,9 @@ async fn an_event_that_was_answered_is_never_lost() {
         std::future::ready(())
     });
     let killing = async {
-        until("some are answered", async || (answered.lock().unwrap().len() >= EVENTS / 4).then_some(())).await;
+        PATIENCE
+            .until("some are answered", async || (answered.lock().unwrap().len() >= EVENTS / 4).then_some(()))
+            .await;
         service.signal(Signal::Kill);
     };
     tokio::join!(sending, killing);
@@ -133,7 +137,9 @@ async fn a_kill_after_a_finished_layer_uses_no_attempt() {
     site.registry.rule(stalled);
     let service = site.serve().await;
     let id = service.push(&site, "v1").await;
-    until("a layer is finished", async || (service.task(&id).await["layers_converted"] == 1).then_some(())).await;
+    PATIENCE
+        .until("a layer is finished", async || (service.task(&id).await["layers_converted"] == 1).then_some(()))
+        .await;
     service.kill().await;
 
     site.registry.clear_rules();

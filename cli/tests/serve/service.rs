@@ -1,8 +1,9 @@
 //! A running `accelctl serve`: what it is asked, what it logs, how it ends.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use accel_test_support::Patience;
 use reqwest::{Client, Method, RequestBuilder};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -14,8 +15,7 @@ use tokio::sync::watch;
 use crate::site::Site;
 
 /// Longer than anything takes that is waited for here.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(10);
+pub(crate) const PATIENCE: Patience = Patience { longest: Duration::from_secs(60), pause: Duration::from_millis(10) };
 
 pub(crate) struct Service {
     child: Child,
@@ -43,25 +43,13 @@ pub(crate) enum Signal {
     Kill,
 }
 
-/// Looks again and again until there is something to see.
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(seen) = look().await {
-            return seen;
-        }
-        assert!(begun.elapsed() < PATIENCE, "waited for too long: {what}");
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
 impl Service {
     /// Runs `command`, which logs JSON, until it says where it serves. Its certificate may be one of `ca_pem`.
     pub(crate) async fn start(command: &mut Command, ca_pem: Option<&str>) -> Self {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (told, log) = watch::channel(Vec::new());
-        let url = tokio::time::timeout(PATIENCE, serving(&mut lines, &told)).await.unwrap();
+        let url = PATIENCE.within("it serves", serving(&mut lines, &told)).await;
         tokio::spawn(async move { while note(&mut lines, &told).await.is_some() {} });
         Self { child, url, client: client(ca_pem), log }
     }
@@ -127,7 +115,9 @@ impl Service {
 
     /// The task once it has ended.
     pub(crate) async fn ended(&self, id: &str) -> Value {
-        until("a task ends", async || Some(self.task(id).await).filter(|task| task["status"] != "PROCESSING")).await
+        PATIENCE
+            .until("a task ends", async || Some(self.task(id).await).filter(|task| task["status"] != "PROCESSING"))
+            .await
     }
 
     /// The task once it has completed.
@@ -141,7 +131,7 @@ impl Service {
     pub(crate) async fn logged(&mut self, message: &str) -> Value {
         let says = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains(message));
         let seen = self.log.wait_for(|lines| lines.iter().any(says));
-        let lines = tokio::time::timeout(PATIENCE, seen).await.unwrap().unwrap();
+        let lines = PATIENCE.within(message, seen).await.unwrap();
         lines.iter().find(|line| says(line)).cloned().unwrap()
     }
 
@@ -167,13 +157,15 @@ impl Service {
 
     /// The exit code, once it has ended by itself.
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
-        tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().code()
+        PATIENCE.within("it ends", self.child.wait()).await.unwrap().code()
     }
 
-    /// Ends it in an orderly way.
-    pub(crate) async fn stop(mut self) {
+    /// Ends it in an orderly way; all that it has logged.
+    pub(crate) async fn stop(mut self) -> Vec<Value> {
         self.signal(Signal::Terminate);
         assert_eq!(self.exit_code().await, Some(0), "{:#?}", self.log());
+        PATIENCE.within("its log ends", async { while self.log.changed().await.is_ok() {} }).await;
+        self.log()
     }
 }
 
@@ -198,7 +190,7 @@ pub(crate) fn signal(child: &Child, signal: Signal) {
 
 /// Sends a request that the service may also not answer at all.
 pub(crate) async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
-    let response = request.timeout(PATIENCE).send().await?;
+    let response = request.timeout(PATIENCE.longest).send().await?;
     let ids = response.headers().get("x-accel-task-id").map(|ids| ids.to_str().unwrap().to_owned());
     let tasks = ids.iter().flat_map(|ids| ids.split(',')).map(str::to_owned).collect();
     let link = response.headers().get("link").map(|link| link.to_str().unwrap().to_owned());

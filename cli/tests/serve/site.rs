@@ -5,8 +5,7 @@ use std::process::Stdio;
 
 use accel_image::{Digest, Document, Manifest};
 use accel_registry_server::Content;
-use accel_test_support::tar::{dir, file};
-use accel_test_support::{FaultyRegistry, ImageBuilder, PushedImage, Tree, tar, tree};
+use accel_test_support::{FaultyRegistry, ImageBuilder, PushedImage, Tree, tree};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -127,7 +126,7 @@ impl Site {
 
     /// Pushes an image of `layers` layers.
     pub(crate) fn image(&self, tag: &str, layers: usize) -> PushedImage {
-        image(tag, layers).push(self.content(), REPOSITORY, Some(tag))
+        ImageBuilder::noisy(tag, layers).push(self.content(), REPOSITORY, Some(tag))
     }
 
     /// `127.0.0.1:PORT/team/app:TAG`.
@@ -189,16 +188,6 @@ impl Site {
             Document::Index(_) => panic!("{tag} is an index"),
         }
     }
-}
-
-/// An image of `layers` layers of 48 KiB that no compression makes smaller, unlike those of any other label.
-pub(crate) fn image(label: &str, layers: usize) -> ImageBuilder {
-    let mut random = fastrand::Rng::with_seed(Digest::of(label.as_bytes()).to_string().bytes().map(u64::from).sum());
-    (0..layers).fold(ImageBuilder::new(), |image, layer| {
-        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(48 << 10).collect();
-        let name = format!("srv/{label}-{layer}");
-        image.layer(&tar(&[dir("srv/"), file(name, noise).mode(0o755), file("srv/last", format!("{label} {layer}"))]))
-    })
 }
 
 fn target(tag: &str) -> String {

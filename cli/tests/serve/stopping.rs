@@ -5,7 +5,7 @@ use accel_test_support::{Fault, Request, Rule};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::service::{Service, Signal, send, until};
+use crate::service::{PATIENCE, Service, Signal, send};
 use crate::site::{Keys, Site};
 
 const SIGNALS: [Signal; 2] = [Signal::Terminate, Signal::Interrupt];
@@ -27,7 +27,7 @@ async fn what_runs_may_finish() {
         let (mut service, id) = in_the_middle(&site).await;
         service.signal(signal);
         service.logged("stopping").await;
-        until("new connections are refused", async || (!service.listens().await).then_some(())).await;
+        PATIENCE.until("new connections are refused", async || (!service.listens().await).then_some(())).await;
         site.registry.release();
         assert_eq!(service.exit_code().await, Some(0), "{signal:?}: {:#?}", service.log());
         let ended = service.logged("task ended").await;

@@ -11,11 +11,8 @@ mod ask;
 
 mod events;
 
-mod images;
-
 pub mod cases;
 
 pub use ask::{Answer, Ask, client};
 pub use events::{Pushed, cloudevent, harbor, notification};
-pub use images::image;
 pub use target::{Key, Nowhere, Target};

@@ -1,20 +1,18 @@
 //! What the cases are tried on: a front door, and the registry of its configuration.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use accel_image::Digest;
 use accel_registry_server::{Auth, Content, Registry, Scheme};
-use accel_test_support::{Fault, FaultyRegistry, PushedImage, Request, Rule};
+use accel_test_support::{Fault, FaultyRegistry, ImageBuilder, Patience, PushedImage, Request, Rule};
 use reqwest::{Client, Url};
 use serde_json::Value;
 
 use crate::ask::{Answer, Ask, client};
 use crate::events::Pushed;
-use crate::images::image;
 
 /// Longer than anything takes that is waited for here.
-const PATIENCE: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_millis(100);
+pub const PATIENCE: Patience = Patience { longest: Duration::from_secs(120), pause: Duration::from_millis(100) };
 
 /// The user that Accel is in the registry.
 pub const OPERATOR: &str = "robot$accel";
@@ -148,7 +146,7 @@ impl Target {
 
     /// Pushes an image of `layers` small layers, unlike any other.
     pub fn push(&self, repository: &str, tag: &str, layers: usize) -> PushedImage {
-        image(&format!("{repository}:{tag}"), layers).push(self.content(), repository, Some(tag))
+        ImageBuilder::noisy(&format!("{repository}:{tag}"), layers).push(self.content(), repository, Some(tag))
     }
 
     /// Pushes an image whose one layer is not there, which nobody can convert; what an event says of it.
@@ -205,7 +203,7 @@ impl Target {
     /// The task once it has ended.
     pub async fn ended(&self, id: &str) -> Value {
         let ended = async || Some(self.shown(id).await).filter(|task| task["status"] != "PROCESSING");
-        until(&format!("task {id} ends"), ended).await
+        PATIENCE.until(&format!("task {id} ends"), ended).await
     }
 
     /// The task once it has completed.
@@ -229,17 +227,5 @@ impl Target {
         let url = url.join(reference).unwrap();
         let inside = url.as_str().strip_prefix(&self.base);
         inside.unwrap_or_else(|| panic!("{reference} leads out of {} to {url}", self.base)).to_owned()
-    }
-}
-
-/// Looks again and again until there is something to see.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(seen) = look().await {
-            return seen;
-        }
-        assert!(begun.elapsed() < PATIENCE, "waited for too long: {what}");
-        tokio::time::sleep(PAUSE).await;
     }
 }

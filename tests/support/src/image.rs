@@ -7,6 +7,9 @@ use accel_image::{Annotations, Descriptor, Digest, Manifest, Platform};
 use accel_registry_server::Content;
 use serde_json::{Map, Value, json};
 
+use crate::noise;
+use crate::tar::{dir, file, tar};
+
 pub use index::IndexBuilder;
 pub use layer::{Compression, Dialect, Layer};
 
@@ -60,6 +63,16 @@ impl ImageBuilder {
             subject: None,
             members: Map::new(),
         }
+    }
+
+    /// An image of `layers` layers of 48 KiB that no compression makes smaller, unlike those of any other label.
+    #[must_use]
+    pub fn noisy(label: &str, layers: usize) -> Self {
+        (0..layers).fold(Self::new(), |image, layer| {
+            let name = format!("{label} {layer}");
+            let large = file(format!("srv/{layer}"), noise(48 << 10, seed_of(&name))).mode(0o755);
+            image.layer(&tar(&[dir("srv/"), large, file("srv/last", name)]))
+        })
     }
 
     /// Docker's media types instead of OCI's.
@@ -162,6 +175,11 @@ impl ImageBuilder {
             other: Map::new(),
         }
     }
+}
+
+/// A number that hardly any other name has.
+fn seed_of(name: &str) -> u64 {
+    Digest::of(name.as_bytes()).as_bytes().iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
 /// Puts a document under a tag, or under its digest only.

@@ -13,10 +13,16 @@ pub mod image;
 
 pub mod text;
 
+pub mod noise;
+
+pub mod patience;
+
 pub mod tree;
 
 pub use faults::{Fault, FaultyRegistry, Held, Request, Rule, Seen};
 pub use image::{ImageBuilder, IndexBuilder, PushedImage};
+pub use noise::noise;
+pub use patience::Patience;
 pub use tar::{Entry, Format, nasty_tar, sparse_tar, tar};
 pub use text::text;
 pub use tree::Tree;

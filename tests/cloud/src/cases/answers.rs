@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::ask::{Answer, Ask};
 use crate::events::{Pushed, harbor};
-use crate::target::{Key, Nowhere, OPERATOR, Target, until};
+use crate::target::{Key, Nowhere, OPERATOR, PATIENCE, Target};
 
 const ID: &str = "00000000-0000-4000-8000-000000000009";
 
@@ -228,7 +228,7 @@ pub(super) async fn metrics_count_what_was_converted(target: &Target) {
     assert_eq!(target.ended(&target.task(&broken).await).await["status"], "FAILED");
     // A converter may count just after it has ended a task.
     let counted = async || counters(target).await.iter().zip(before).all(|(now, then)| *now > then).then_some(());
-    until(&format!("all of {COUNTERS:?} grow from {before:?}"), counted).await;
+    PATIENCE.until(&format!("all of {COUNTERS:?} grow from {before:?}"), counted).await;
 }
 
 const COUNTERS: [&str; 3] =

@@ -2,7 +2,7 @@
 
 use crate::ask::{Answer, Ask};
 use crate::events::harbor;
-use crate::target::{Key, Target, until};
+use crate::target::{Key, PATIENCE, Target};
 
 async fn retry(target: &Target, id: &str, key: Key) -> Answer {
     target.ask(Ask::new("POST", path(id) + "/retry").auth(key)).await
@@ -38,7 +38,7 @@ pub(super) async fn a_running_task_is_cancelled_and_never_run_twice(target: &Tar
     let pushed = target.pushed(repository, "v1");
     let id = target.task(&harbor(&[&pushed], 0)).await;
     let runs = async || (target.shown(&id).await["phase"] == "convert").then_some(());
-    until("it runs", runs).await;
+    PATIENCE.until("it runs", runs).await;
     let answer = retry(target, &id, Key::Hook).await;
     assert!(answer.is_error(409, "ERR_CONFLICT", "the task is running"), "{answer:?}");
 

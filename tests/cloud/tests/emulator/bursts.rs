@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use accel_cloud_tests::target::until;
-use accel_cloud_tests::{Key, harbor, image};
+use accel_cloud_tests::target::PATIENCE;
+use accel_cloud_tests::{Key, harbor};
+use accel_test_support::ImageBuilder;
 use futures::StreamExt as _;
 
 use crate::site::{Site, Wanted};
@@ -15,7 +16,7 @@ const EVENTS: usize = 500;
 async fn of_five_hundred_pushes_none_is_lost() {
     let Site { stack, target } = Site::new(Wanted::default()).await;
     let repository = "library/burst";
-    let built = image("burst", 1);
+    let built = ImageBuilder::noisy("burst", 1);
     let tags: Vec<String> = (0..EVENTS).map(|number| format!("t{number}")).collect();
     for tag in &tags {
         built.push(target.content(), repository, Some(tag));
@@ -32,10 +33,12 @@ async fn of_five_hundred_pushes_none_is_lost() {
     // As long as some end, the rest is waited for.
     let mut done = 0;
     while done < EVENTS {
-        done = until("more of them end", async || Some(listed("COMPLETED").await).filter(|now| *now > done)).await;
+        done = PATIENCE
+            .until("more of them end", async || Some(listed("COMPLETED").await).filter(|now| *now > done))
+            .await;
     }
     assert_eq!((listed("PROCESSING").await, listed("FAILED").await), (0, 0));
     assert!(tags.iter().all(|tag| target.content().manifest(repository, &format!("{tag}-esgz")).is_some()));
-    until("the queue is empty", async || (stack.messages().await == 0).then_some(())).await;
+    PATIENCE.until("the queue is empty", async || (stack.messages().await == 0).then_some(())).await;
     assert_eq!(stack.dead_letters().await, [""; 0]);
 }

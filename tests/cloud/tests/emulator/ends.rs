@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use accel_cloud_tests::harbor;
-use accel_cloud_tests::target::until;
+use accel_cloud_tests::target::PATIENCE;
 use accel_test_support::{Fault, Request, Rule};
 
 use crate::functions::{Environment, environments};
@@ -19,7 +19,7 @@ async fn a_converter_that_is_killed_loses_nothing() {
     target.registry.rule(stalled);
     let id = target.task(&harbor(&[&target.pushed("library/killed", "v1")], 0)).await;
     let finished = async || (target.shown(&id).await["layers_converted"] == 1).then_some(());
-    until("a layer is finished", finished).await;
+    PATIENCE.until("a layer is finished", finished).await;
     let running = environments(stack.output("ConverterFunction"));
     assert!(!running.is_empty());
     running.iter().for_each(Environment::kill);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use accel_cloud_tests::target::{OPERATOR, until};
+use accel_cloud_tests::target::{OPERATOR, PATIENCE};
 use accel_cloud_tests::{Ask, Key, Pushed, client, harbor};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -102,7 +102,7 @@ async fn from_the_event_of_a_push_to_an_image_that_verifies() {
         let shown: Value = serde_json::from_str(&shown).unwrap();
         (shown["status"] != "PROCESSING").then_some(shown)
     };
-    let shown = until("the image is converted", ended).await;
+    let shown = PATIENCE.until("the image is converted", ended).await;
     assert_eq!((&shown["status"], &shown["attempts"]), (&"COMPLETED".into(), &0.into()), "{shown}");
 
     let target = format!("{source}-esgz");

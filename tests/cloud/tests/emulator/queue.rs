@@ -1,6 +1,8 @@
 //! Messages that cannot be read, and messages that bring the converter down.
 
-use accel_cloud_tests::target::until;
+use std::collections::BTreeSet;
+
+use accel_cloud_tests::target::PATIENCE;
 use accel_cloud_tests::{Ask, Key, harbor};
 use serde_json::{Value, json};
 
@@ -40,12 +42,14 @@ async fn a_poison_message_fails_alone_and_ends_as_a_dead_letter() {
         site.target.push("library/batch", tag, 1);
         site.target.pushed("library/batch", tag)
     });
-    for id in site.target.tell(&harbor(&pushed.each_ref(), 0)).await.ids() {
-        site.target.completed(&id).await;
+    let ids = site.target.tell(&harbor(&pushed.each_ref(), 0)).await.ids();
+    assert_eq!(BTreeSet::from_iter(&ids).len(), tags.len(), "a task for each: {ids:?}");
+    for id in &ids {
+        site.target.completed(id).await;
     }
     let letters = async || Some(site.stack.dead_letters().await).filter(|letters| !letters.is_empty());
-    assert_eq!(until("the poison is set aside", letters).await, [POISON]);
-    until("the queue is empty", async || (site.stack.messages().await == 0).then_some(())).await;
+    assert_eq!(PATIENCE.until("the poison is set aside", letters).await, [POISON]);
+    PATIENCE.until("the queue is empty", async || (site.stack.messages().await == 0).then_some(())).await;
 }
 
 #[tokio::test]
@@ -57,10 +61,10 @@ async fn a_task_whose_message_is_a_dead_letter_runs_again_when_it_is_told_to() {
     target.push("library/dead", "v1", 1);
     let id = target.task(&harbor(&[&target.pushed("library/dead", "v1")], 0)).await;
     let converting = async || (target.shown(&id).await["phase"] == "convert").then_some(());
-    until("it runs", converting).await;
+    PATIENCE.until("it runs", converting).await;
     environments(stack.output("ConverterFunction")).iter().for_each(crate::functions::Environment::kill);
     let letters = async || Some(stack.dead_letters().await).filter(|letters| !letters.is_empty());
-    let letters = until("the message is set aside", letters).await;
+    let letters = PATIENCE.until("the message is set aside", letters).await;
     assert!(letters.len() == 1 && letters[0].contains(&id), "{letters:?}");
 
     target.registry.clear_rules();
@@ -71,7 +75,7 @@ async fn a_task_whose_message_is_a_dead_letter_runs_again_when_it_is_told_to() {
         assert!(answer.status == 202 || answer.is_error(409, "ERR_CONFLICT", "running"), "{answer:?}");
         (answer.status == 202).then_some(())
     };
-    until("the task may run again", again).await;
+    PATIENCE.until("the task may run again", again).await;
     target.completed(&id).await;
     assert!(target.content().manifest("library/dead", "v1-esgz").is_some());
 }

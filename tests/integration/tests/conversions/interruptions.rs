@@ -1,7 +1,9 @@
 //! Workers that die, services that are restarted, people who change their mind.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use accel_converter::Verdict;
 use accel_domain::Timestamp;
 use accel_domain::task::{LEASE, RetryPolicy, Start, State, Task};
 use accel_pipeline::{Stop, StopReason};
@@ -11,7 +13,7 @@ use accel_test_support::{Fault, ImageBuilder, Request, Rule, tar};
 use tokio::task::JoinHandle;
 
 use crate::picture::image;
-use crate::stage::{APP, Stage};
+use crate::stage::{APP, PATIENCE, Stage};
 
 /// A worker that has finished the lower layer and hangs in the middle of the upper one.
 async fn hanging(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
@@ -30,20 +32,19 @@ async fn hanging(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
         version: accel_domain::Format::Estargz.version(),
         options: accel_domain::Format::Estargz.default_options().layer_hash(),
     };
-    while accel_tasks::LayerCache::find_layer(&*stage.store, &lower, Timestamp::now()).await.unwrap().is_none() {
-        tokio::task::yield_now().await;
-    }
+    let finished = async || accel_tasks::LayerCache::find_layer(&*stage.store, &lower, Timestamp::now()).await.unwrap();
+    PATIENCE.until("the lower layer is finished", finished).await;
     (stop, running)
 }
 
 /// A worker that has taken the next message.
 async fn working(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
-    let received = stage.store.receive(std::time::Duration::ZERO, std::time::Duration::from_secs(60)).await;
+    let received = stage.store.receive(Duration::ZERO, Duration::from_secs(60)).await;
     let received = received.unwrap().unwrap();
     let (converter, store, stop) = (stage.converter(), Arc::clone(&stage.store), Arc::new(Stop::new()));
     let told = Arc::clone(&stop);
     let running = tokio::spawn(async move {
-        converter.settle(&received.message, &told).await;
+        assert_eq!(converter.settle(&received.message, &told).await, Verdict::Acknowledge);
         store.acknowledge(&received.receipt).await.unwrap();
     });
     (stop, running)
@@ -89,7 +90,7 @@ async fn c18_a_task_whose_message_is_lost_is_swept_up() {
     let stage = Stage::new().await;
     image().push(stage.content(), APP, Some("1"));
     let mut task = stage.task();
-    task.created = Timestamp::now().checked_sub(std::time::Duration::from_secs(180)).unwrap();
+    task.created = Timestamp::now().checked_sub(Duration::from_secs(180)).unwrap();
     stage.store.admit(&task).await.unwrap();
     let converter = stage.converter();
     assert!(!stage.settle_one(&converter).await, "whoever wrote it died before it sent a message");
@@ -144,9 +145,8 @@ async fn deadlines_that_leave_finished_layers_behind_fail_nothing() {
         }
         let (stop, running) = working(&stage).await;
         // The renewal of the lease has noted the layer before the time is over.
-        while stage.get(&task.id).await.layers_finished as usize != run {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        let noted = async || (stage.get(&task.id).await.layers_finished as usize == run).then_some(());
+        PATIENCE.until("the layer is noted", noted).await;
         stop.stop(StopReason::Deadline);
         running.await.unwrap();
         let waiting = stage.get(&task.id).await;

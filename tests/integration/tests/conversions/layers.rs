@@ -92,7 +92,7 @@ async fn a_layer_that_the_format_cannot_hold_is_kept() {
 async fn a_layer_that_turns_out_late_to_be_impossible_leaves_no_upload() {
     let stage = Stage::new().await;
     let mut entries = nasty_entries();
-    entries.push(accel_test_support::tar::file("large", crate::picture::noise(5 << 20, 5)));
+    entries.push(accel_test_support::tar::file("large", accel_test_support::noise(5 << 20, 5)));
     entries.push(accel_test_support::tar::sparse_gnu("sparse", 1 << 20, &[(0, b"x")]));
     ImageBuilder::new().layer(&tar(&entries)).push(stage.content(), APP, Some("1"));
     let task = stage.convert().await;

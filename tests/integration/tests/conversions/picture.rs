@@ -3,7 +3,7 @@
 use accel_image::{Annotations, Digest, Manifest};
 use accel_registry_server::Content;
 use accel_test_support::tar::{dir, file, hardlink, symlink};
-use accel_test_support::{ImageBuilder, Tree, compress, tar, tree};
+use accel_test_support::{ImageBuilder, Tree, compress, noise, tar, tree};
 use serde_json::Value;
 
 use crate::stage::Stage;
@@ -28,19 +28,6 @@ pub(crate) fn small(number: u64) -> Vec<u8> {
 /// A layer whose converted blob takes several requests to upload.
 pub(crate) fn large(number: u64) -> Vec<u8> {
     tar(&[file(format!("large-{number}"), noise(5 << 20, number)), file("after", b"the end")])
-}
-
-/// Bytes that do not compress.
-pub(crate) fn noise(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut noise = vec![0; bytes];
-    for eight in noise.chunks_mut(8) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        eight.copy_from_slice(&state.to_le_bytes()[..eight.len()]);
-    }
-    noise
 }
 
 /// An image of two small layers.

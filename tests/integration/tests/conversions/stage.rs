@@ -16,7 +16,7 @@ use accel_registry_server::Content;
 use accel_runtime::Metrics;
 use accel_tasks::embedded::Clock;
 use accel_tasks::{Admission, Embedded, StoreError, TaskQueue, TaskStore, enqueue};
-use accel_test_support::{FaultyRegistry, Request, Seen};
+use accel_test_support::{FaultyRegistry, Patience, Request, Seen};
 
 /// The repository that most tests push to.
 pub(crate) const APP: &str = "library/app";
@@ -25,7 +25,7 @@ const VISIBILITY: Duration = Duration::from_secs(60);
 /// More than any lease, and any wait that a queue keeps.
 const LONG: Duration = Duration::from_secs(16 * 60);
 /// What takes longer than this hangs.
-const HUNG: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Patience = Patience { longest: Duration::from_secs(30), pause: Duration::from_millis(5) };
 
 /// A registry, a store, and time.
 pub(crate) struct Stage {
@@ -319,7 +319,7 @@ impl Stage {
         let started = std::time::Instant::now();
         let opened = loop {
             match Embedded::open_with(file(&directory), clock.clone()) {
-                Err(StoreError::InUse(_)) if started.elapsed() < HUNG => std::thread::yield_now(),
+                Err(StoreError::InUse(_)) if started.elapsed() < PATIENCE.longest => std::thread::yield_now(),
                 opened => break opened.unwrap(),
             }
         };

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use accel_registry_server::{Content, Registry};
 use axum::middleware::from_fn_with_state;
@@ -16,6 +17,9 @@ use super::rule::Rule;
 use super::seen::{Log, Seen, lock};
 use super::turns::{Held, Turns};
 use super::whole;
+
+/// A test that waits longer than this for a request waits for ever.
+const HUNG: Duration = Duration::from_secs(120);
 
 /// A registry on an ephemeral port of loopback. It works, and fails where a [`Rule`] says so.
 /// It stops when it is dropped, and releases what is stalled.
@@ -91,16 +95,21 @@ impl FaultyRegistry {
     }
 
     /// Waits until `count` answers have hung or stalled since the start.
+    ///
+    /// # Panics
+    /// It takes two minutes.
     pub async fn stalled(&self, count: usize) {
-        self.stage.gate.reached(count).await;
+        let reached = tokio::time::timeout(HUNG, self.stage.gate.reached(count)).await;
+        assert!(reached.is_ok(), "fewer than {count} answers hang or stall: {:#?}", self.requests());
     }
 
     /// The next request that is held, once there is one.
     ///
     /// # Panics
-    /// Never: the registry itself holds the other end.
+    /// It takes two minutes.
     pub async fn held(&self) -> Held {
-        self.stage.turns.next().await
+        let held = tokio::time::timeout(HUNG, self.stage.turns.next()).await;
+        held.unwrap_or_else(|_| panic!("no request is held: {:#?}", self.requests()))
     }
 
     /// The parts that `key`, a tag or a digest, names and the repository lacks; none if nothing stands under it.
