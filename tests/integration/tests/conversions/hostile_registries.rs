@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use accel_domain::task::State;
-use accel_image::{Descriptor, media_type};
+use accel_image::{Descriptor, Digest, media_type};
 use accel_registry_server::{Auth, Registry, Scheme};
 use accel_test_support::image::{Compression, Dialect, Layer};
 use accel_test_support::{Fault, FaultyRegistry, ImageBuilder, IndexBuilder, Request, Rule};
 use serde_json::json;
 
-use crate::picture::{image, small};
+use crate::picture::{TOC_DIGEST, image, small};
 use crate::scenes::play;
 use crate::stage::{APP, Stage};
 
@@ -21,17 +21,27 @@ const MOST_BYTES: u64 = 16 << 20;
 struct Row {
     name: &'static str,
     does: fn(&Stage, &FaultyRegistry),
-    /// How the task ends; what its reason says.
-    ends: State,
-    says: &'static str,
+    ends: Ends,
+}
+
+/// How the task ends.
+enum Ends {
+    /// It fails, with this in its reason.
+    Failed(&'static str),
+    /// It completes, with this as its reason, and makes nothing.
+    Skipped(&'static str),
+    /// It completes, and the target has the files of its source.
+    Converted,
+    /// It completes, and of two layers the first, which is not in the registry, is what it was.
+    FirstKept,
 }
 
 const fn fails(name: &'static str, does: fn(&Stage, &FaultyRegistry), says: &'static str) -> Row {
-    Row { name, does, ends: State::Failed, says }
+    Row { name, does, ends: Ends::Failed(says) }
 }
 
-const fn completes(name: &'static str, does: fn(&Stage, &FaultyRegistry), says: &'static str) -> Row {
-    Row { name, does, ends: State::Completed, says }
+const fn converts(name: &'static str, does: fn(&Stage, &FaultyRegistry)) -> Row {
+    Row { name, does, ends: Ends::Converted }
 }
 
 fn at(stage: &Stage, request: Request, fault: Fault) {
@@ -88,7 +98,7 @@ fn bodies() -> Vec<Row> {
             |stage, _| at(stage, Request::ManifestGet, Fault::Shorter { by: 9 }),
             "sha256:",
         ),
-        fails("an endless blob", |stage, _| at(stage, Request::BlobGet, Fault::Endless), ""),
+        fails("an endless blob", |stage, _| at(stage, Request::BlobGet, Fault::Endless), "but there are more bytes"),
         fails("an endless manifest", |stage, _| at(stage, Request::ManifestGet, Fault::Endless), "4194304"),
         fails("a page for a manifest", |stage, _| at(stage, Request::ManifestGet, Fault::Html), "text/html"),
         fails("a page for a blob", |stage, _| at(stage, Request::BlobGet, Fault::Html), "bytes"),
@@ -97,8 +107,8 @@ fn bodies() -> Vec<Row> {
         fails("a page for the end of an upload", |stage, _| at(stage, Request::UploadPut, Fault::Html), "200"),
         fails("a page for a manifest that is put", |stage, _| at(stage, Request::ManifestPut, Fault::Html), "kept"),
         // What such a HEAD does not say is asked by GET.
-        completes("a page for a look at a manifest", |stage, _| at(stage, Request::ManifestHead, Fault::Html), ""),
-        completes("a page for a look at a blob", |stage, _| at(stage, Request::BlobHead, Fault::Html), ""),
+        converts("a page for a look at a manifest", |stage, _| at(stage, Request::ManifestHead, Fault::Html)),
+        converts("a page for a look at a blob", |stage, _| at(stage, Request::BlobHead, Fault::Html)),
         fails(
             "a manifest of 100 MiB",
             |stage, _| {
@@ -120,11 +130,13 @@ fn documents() -> Vec<Row> {
             |stage, _| source(stage, "application/x-thing", "{}"),
             "application/x-thing",
         ),
-        completes(
-            "a configuration that nobody knows",
-            |stage, _| manifest_with(stage, |manifest| manifest.config.media_type = "application/x-thing".to_owned()),
-            "not a container image",
-        ),
+        Row {
+            name: "a configuration that nobody knows",
+            does: |stage, _| {
+                manifest_with(stage, |manifest| manifest.config.media_type = "application/x-thing".to_owned());
+            },
+            ends: Ends::Skipped("not a container image"),
+        },
         fails(
             "a layer that nobody knows",
             |stage, _| {
@@ -132,7 +144,7 @@ fn documents() -> Vec<Row> {
             },
             "unknown media type `application/x-thing`",
         ),
-        completes("layers that lie elsewhere", foreign_layers, ""),
+        Row { name: "layers that lie elsewhere", does: foreign_layers, ends: Ends::FirstKept },
         fails(
             "a layer without a diff id",
             |stage, _| {
@@ -152,7 +164,7 @@ fn documents() -> Vec<Row> {
             |stage, _| {
                 manifest_with(stage, |manifest| manifest.layers[0].size = u64::MAX);
             },
-            "",
+            "18446744073709551615 bytes, but the blob has 40440 bytes",
         ),
         fails(
             "a configuration that claims to be huge",
@@ -210,20 +222,43 @@ fn ways() -> Vec<Row> {
     ]
 }
 
-async fn ends_as_it_should(Row { name, does, ends, says }: Row) {
+async fn ends_as_it_should(Row { name, does, ends }: Row) {
     let (stage, trap) = (Stage::new().await, FaultyRegistry::start().await);
     image().push(stage.content(), APP, Some("1"));
     does(&stage, &trap);
     let task = stage.run(stage.task()).await;
-    assert_eq!(task.state, ends, "{name}: {}", task.reason);
-    assert!(task.reason.contains(says), "{name}: {}", task.reason);
-    if ends == State::Failed {
+    let ended = (task.state, task.reason.as_str());
+    match ends {
+        Ends::Failed(says) => {
+            assert!(task.state == State::Failed && !says.is_empty() && task.reason.contains(says), "{name}: {ended:?}");
+        }
+        Ends::Skipped(says) => assert_eq!(ended, (State::Completed, says), "{name}"),
+        Ends::Converted => {
+            assert_eq!(ended, (State::Completed, ""), "{name}");
+            stage.assert_same_files(APP, "1", "1-esgz");
+        }
+        Ends::FirstKept => {
+            assert_eq!(ended, (State::Completed, ""), "{name}");
+            assert_first_kept(&stage, name);
+        }
+    }
+    if matches!(ends, Ends::Failed(_) | Ends::Skipped(_)) {
         assert_eq!(stage.content().tags(APP), ["1"], "{name}");
     }
     stage.assert_no_tag_was_incomplete(name);
     assert_eq!(trap.requests(), [], "{name}");
     let most = stage.registry.requests().iter().map(|seen| seen.sent_bytes).max().unwrap();
     assert!(most < MOST_BYTES, "{name}: {most} bytes were read");
+}
+
+fn assert_first_kept(stage: &Stage, name: &str) {
+    let [source, target] = ["1", "1-esgz"].map(|tag| stage.manifest(APP, tag).layers);
+    assert_eq!((source.len(), target.len()), (2, 2), "{name}");
+    assert_eq!((source[0].digest, &source[0].other), (target[0].digest, &target[0].other), "{name}");
+    let converted = stage.content().blob(APP, target[1].digest).unwrap();
+    assert_eq!(Digest::of(&converted), target[1].digest, "{name}");
+    assert!(target[1].annotations.contains_key(TOC_DIGEST), "{name}");
+    assert!(target[1].other.is_empty(), "{name}: the source's URLs have another blob: {:?}", target[1].other);
 }
 
 #[tokio::test]

@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accel_converter::Verdict;
 use accel_domain::Timestamp;
 use accel_domain::task::{RetryPolicy, State, TaskId};
 use accel_pipeline::{Stop, StopReason};
 use accel_tasks::{TaskQueue, TaskStore};
-use accel_test_support::{Fault, ImageBuilder, Request, Rule};
+use accel_test_support::{Fault, ImageBuilder, Request, Rule, Seen};
 use tokio::task::JoinHandle;
 
 use crate::picture::{made_of, small};
 use crate::scenes::{Images, Recording, SOURCE, Scene, play};
-use crate::stage::{APP, Stage};
+use crate::stage::{APP, PATIENCE, Stage};
 
 /// Conversations at a time: some wait for as long as a stop may take.
 const AT_ONCE: usize = 64;
@@ -42,7 +43,12 @@ impl Interrupted {
         let mut running = start(&stage, &stop).await;
         let held = tokio::select! {
             held = stage.registry.held() => held,
-            _ = &mut running => return None,
+            ended = &mut running => {
+                ended.unwrap();
+                let task = stage.get(&id).await;
+                assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""), "{request:?} {nth}");
+                return None;
+            }
         };
         let tagged = stage.content().manifest(APP, "1-esgz").is_some();
         let what = format!("{request:?} {nth}");
@@ -51,7 +57,8 @@ impl Interrupted {
 
     /// Whether it may be moving the tag already: then it is too late to cancel it.
     fn is_moving(&self) -> bool {
-        self.held.path.ends_with("/manifests/1-esgz") || self.held.path.ends_with("/manifests/1")
+        let of_a_tag = self.held.path.ends_with("/manifests/1-esgz") || self.held.path.ends_with("/manifests/1");
+        of_a_tag && manifests_made(&self.stage.registry.requests()) == manifests_made(&self.recording.seen)
     }
 
     /// Lets the conversion go on to its end.
@@ -62,12 +69,18 @@ impl Interrupted {
     }
 }
 
+/// The manifests that were put under their digests: when all are there, the tag may move.
+fn manifests_made(seen: &[Seen]) -> usize {
+    let made = |seen: &&Seen| seen.path.contains("/manifests/sha256:") && seen.status == Some(201);
+    seen.iter().filter(|seen| seen.request == Request::ManifestPut).filter(made).count()
+}
+
 /// Receives the next message and settles it on a task of its own.
 async fn start(stage: &Stage, stop: &Arc<Stop>) -> JoinHandle<()> {
     let received = stage.store.receive(Duration::ZERO, VISIBILITY).await.unwrap().unwrap();
     let (converter, store, stop) = (stage.converter(), Arc::clone(&stage.store), Arc::clone(stop));
     tokio::spawn(async move {
-        converter.settle(&received.message, &stop).await;
+        assert_eq!(converter.settle(&received.message, &stop).await, Verdict::Acknowledge);
         store.acknowledge(&received.receipt).await.unwrap();
     })
 }
@@ -123,20 +136,23 @@ async fn a_running_conversion_hears_of_its_cancellation_though_the_registry_hang
         cancel(&interrupted.stage, &interrupted.id).await;
         // What the next beat of its heart tells it.
         interrupted.stop.stop(StopReason::Cancelled);
-        let tagged = interrupted.tagged || interrupted.is_moving();
+        let moving = interrupted.is_moving();
+        let tagged = interrupted.tagged || moving;
         let Interrupted { stage, id, running, what, held, .. } = interrupted;
-        ends_or_goes_on(running, held).await;
+        ends_or_goes_on(running, held, tagged, &what).await;
         assert_cancelled(&stage, &id, tagged, &what).await;
     })
     .await;
 }
 
 /// The move of the tag is not broken off: it is three small requests, each with its own time-out.
-async fn ends_or_goes_on(mut running: JoinHandle<()>, held: accel_test_support::Held) {
-    let longest = Duration::from_secs(20);
+/// Whatever else is being done is.
+async fn ends_or_goes_on(mut running: JoinHandle<()>, held: accel_test_support::Held, moving: bool, what: &str) {
+    let longest = if moving { Duration::from_secs(5) } else { PATIENCE.longest };
     match tokio::time::timeout(longest, &mut running).await {
         Ok(ended) => ended.unwrap(),
         Err(_) => {
+            assert!(moving, "{what}: it did not hear");
             held.go();
             running.await.unwrap();
         }
@@ -147,9 +163,11 @@ async fn ends_or_goes_on(mut running: JoinHandle<()>, held: accel_test_support::
 async fn a_shutdown_at_any_request_hands_the_task_back() {
     at_every_request(|interrupted| async move {
         interrupted.stop.stop(StopReason::Shutdown);
+        let tagged = interrupted.tagged || interrupted.is_moving();
         let (recording, stage, id, what) = interrupted.go_on().await;
         let handed_back = stage.get(&id).await;
         assert!(handed_back.work.lease.is_none(), "{what}: {handed_back:?}");
+        assert!(tagged || handed_back.state == State::Queued, "{what}: {handed_back:?}");
         let task = stage.finish(&id).await;
         assert!(matches!(task.state, State::Completed | State::AlreadyAccelerated), "{what}: {}", task.reason);
         assert_eq!(task.work.attempts, 0, "{what}");
@@ -166,7 +184,7 @@ async fn a_worker_that_dies_at_any_request_leaves_the_task_to_another() {
     at_every_request(|interrupted| async move {
         let Interrupted { recording, stage, id, running, what, held, .. } = interrupted;
         running.abort();
-        drop(running.await);
+        assert!(running.await.unwrap_err().is_cancelled(), "{what}");
         held.go();
         accel_converter::release_leases(&*stage.store, Timestamp::now()).await.unwrap();
         let task = stage.finish(&id).await;
@@ -181,9 +199,8 @@ async fn a_worker_that_dies_at_any_request_leaves_the_task_to_another() {
 async fn an_owner_that_lives_on_after_its_lease_has_run_out_changes_nothing() {
     at_every_request(|interrupted| async move {
         let Interrupted { recording, stage, id, running, what, held, .. } = interrupted;
-        stage.pass_time().await;
         // Another worker takes the task, and comes as far as the tag's lease lets it.
-        stage.settle_all(&stage.converter()).await;
+        assert!(is_taken_over(&stage, &id).await, "{what}: {:?}", stage.get(&id).await);
         let before = stage.get(&id).await;
         held.go();
         running.await.unwrap();
@@ -194,6 +211,20 @@ async fn an_owner_that_lives_on_after_its_lease_has_run_out_changes_nothing() {
         recording.assert_reached(&stage, &what);
     })
     .await;
+}
+
+/// Lets the lease of a running task run out, and another worker take the task; whether it has, or has even ended it. A
+/// beat of the first one's heart may come in between.
+async fn is_taken_over(stage: &Stage, id: &TaskId) -> bool {
+    let first = stage.get(id).await.work.lease.expect("a task that runs has a lease").owner;
+    for _ in 0..5 {
+        stage.pass_time().await;
+        stage.settle_all(&stage.converter()).await;
+        if stage.get(id).await.work.lease.is_none_or(|lease| lease.owner != first) {
+            return true;
+        }
+    }
+    false
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
