@@ -76,20 +76,23 @@ fn tocs() -> Vec<Vec<u8>> {
 
 fn toc_at() -> usize {
     let tail = &SAMPLE[SAMPLE.len() - FOOTER_BYTES..];
-    toc_offset(tail, SAMPLE.len() as u64).map_or(0, |(at, _)| at as usize)
+    let (at, _) = toc_offset(tail, SAMPLE.len() as u64).expect("our own footer");
+    usize::try_from(at).expect("an offset within the blob")
 }
 
 /// A blob is refused, or is what its TOC and its footer say.
-fn read_blob(bytes: &[u8]) {
-    if let Ok(checked) = check(bytes, LIMITS) {
+fn read_blob(bytes: &[u8]) -> bool {
+    drop(read_toc(bytes, LIMITS, &mut |_| Ok(())));
+    let checked = check(bytes, LIMITS);
+    if let Ok(checked) = &checked {
         assert_eq!((checked.digest, checked.size), (Digest::of(bytes), bytes.len() as u64));
         assert!(checked.uncompressed_size <= LIMITS.layer_bytes && checked.entries <= LIMITS.entries);
     }
-    drop(read_toc(bytes, LIMITS, &mut |_| Ok(())));
+    checked.is_ok()
 }
 
 /// The same with a TOC that is any JSON, since hardly any other bytes get through gzip and tar.
-fn read_json(json: &[u8]) {
+fn read_json(json: &[u8]) -> bool {
     let member = compress::gzip(&tar(&[file(TOC_NAME, json)]));
     let blob = [&SAMPLE[..toc_at()], &member, &footer(toc_at() as u64)].concat();
     let mut entries = 0;
@@ -100,9 +103,11 @@ fn read_json(json: &[u8]) {
     if let Ok(sums) = read {
         assert_eq!((sums.digest, sums.json_bytes, sums.entries), (Digest::of(json), json.len() as u64, entries));
     }
-    if let Ok(checked) = check(&blob, LIMITS) {
+    let checked = check(&blob, LIMITS);
+    if let Ok(checked) = &checked {
         assert_eq!(checked.digest, Digest::of(&blob));
     }
+    checked.is_ok()
 }
 
 /// What our reader finds out about a blob.

@@ -77,13 +77,14 @@ fn layers() -> Vec<Vec<u8>> {
 }
 
 /// However it is read, a tar has the same entries or the same fault, and no entry is larger than the limits.
-fn walk(bytes: &[u8]) {
-    let Some((repairs, bytes)) = choose(bytes, &[false, true]) else { return };
+fn walk(bytes: &[u8]) -> bool {
+    let Some((repairs, bytes)) = choose(bytes, &[false, true]) else { return false };
     let bytes = if repairs { repaired(bytes) } else { bytes.to_vec() };
     let (whole, pieces) = (walked(&bytes[..], 64 << 10), walked(Trickle::new(&bytes), 7));
     assert_eq!(whole, pieces);
     pieces.0.iter().for_each(check_entry);
     assert!(pieces.0.len() as u64 <= LIMITS.entries);
+    pieces.2.is_none()
 }
 
 fn check_entry(entry: &Entry) {
@@ -122,14 +123,15 @@ fn walked(reader: impl Read, piece: usize) -> (Vec<Entry>, Digest, Option<String
 }
 
 /// However it is read, a layer decompresses to the same bytes or is refused, within the limits.
-fn decompress(bytes: &[u8]) {
+fn decompress(bytes: &[u8]) -> bool {
     let (whole, pieces) = (decompressed(bytes, 256 << 10), decompressed(Trickle::new(bytes), 1021));
     assert_eq!(whole, pieces);
-    if let Some((diff_id, sums)) = whole {
+    if let Some((diff_id, sums)) = &whole {
         assert_eq!((sums.source_digest, sums.source_bytes), (Digest::of(bytes), bytes.len() as u64));
-        assert_eq!(sums.diff_id, diff_id);
+        assert_eq!(sums.diff_id, *diff_id);
         assert!(sums.uncompressed_bytes <= LIMITS.layer_bytes);
     }
+    whole.is_some()
 }
 
 /// `None` is a fault. Of several, which is met first depends on the size of the reads.
@@ -149,7 +151,7 @@ fn decompressed(reader: impl Read, piece: usize) -> Option<(Digest, LayerSums)> 
 }
 
 /// A tar that can be converted gives a blob that our own reader accepts, the same each time.
-fn convert(bytes: &[u8]) {
+fn convert(bytes: &[u8]) -> bool {
     static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(1));
     let small = EstargzOptions { chunk_size: ByteSize(4096), level: 1, ..EstargzOptions::default() };
     let options = [
@@ -158,20 +160,21 @@ fn convert(bytes: &[u8]) {
         EstargzOptions { min_chunk_size: ByteSize(4096), ..small.clone() },
         EstargzOptions { prefetch: vec!["/**/f".to_owned(), "/s".to_owned()], ..small },
     ];
-    let Some((at, bytes)) = choose(bytes, &[0, 1, 2, 3]) else { return };
+    let Some((at, bytes)) = choose(bytes, &[0, 1, 2, 3]) else { return false };
     let tar = repaired(bytes);
     let made = || {
         let mut output = Kept::default();
         let converted = Estargz::new(options[at].clone(), LIMITS).convert(&POOL, &mut Downloads::of(&tar), &mut output);
         converted.map(|converted| (converted, output.blob))
     };
-    let Ok((converted, blob)) = made() else { return };
+    let Ok((converted, blob)) = made() else { return false };
     let checked = check(&blob, Limits { layer_bytes: 4 << 20, entries: 1000, ..LIMITS });
     let checked = checked.unwrap_or_else(|fault| panic!("our own blob is refused: {fault}"));
     assert_eq!((checked.digest, checked.diff_id, checked.size), (converted.digest, converted.diff_id, converted.size));
     assert_eq!(Digest::of(&blob), converted.digest);
     let again = made().map(|(converted, _)| converted.digest);
     assert_eq!(again.ok(), Some(converted.digest), "the same bytes each time");
+    true
 }
 
 /// `bytes` with the checksums of all blocks that look like headers put right, so that more than the checksum is tried.

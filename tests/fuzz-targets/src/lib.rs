@@ -19,8 +19,8 @@ pub use mutation::Mutator;
 pub struct Target {
     /// Its name, which is that of its file in `tests/fuzz/fuzz_targets`.
     pub name: &'static str,
-    /// Panics if something does not hold for these bytes.
-    pub run: fn(&[u8]),
+    /// Whether the parser accepts these bytes. Panics if something does not hold for them.
+    pub run: fn(&[u8]) -> bool,
     /// Inputs to begin with: good ones, so that mutations get far.
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// Words of the format.

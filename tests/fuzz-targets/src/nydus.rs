@@ -105,14 +105,15 @@ fn bootstraps() -> Vec<Vec<u8>> {
 
 /// A bootstrap is refused, or its walk ends within the limits; and a blob that ends with it is refused, or can be merged
 /// with others into an image that can be read.
-fn read_bootstrap(boot: &[u8]) {
-    walk(boot);
+fn read_bootstrap(boot: &[u8]) -> bool {
+    let is_accepted = walk(boot);
     let mut store = Store::default();
     store.convert(&lower()).expect("it can be represented");
     store.add(blob_with(boot));
     if let Ok(merged) = store.merge() {
         assert!(walk(&merged), "our own bootstrap is refused");
     }
+    is_accepted
 }
 
 /// Whether it can be walked.
@@ -147,8 +148,8 @@ fn tars() -> Vec<Vec<u8>> {
 }
 
 /// A tar that can be converted and merged gives an image that our own reader accepts, the same each time.
-fn convert(bytes: &[u8]) {
-    let Some((above, bytes)) = choose(bytes, &[false, true]) else { return };
+fn convert(bytes: &[u8]) -> bool {
+    let Some((above, bytes)) = choose(bytes, &[false, true]) else { return false };
     let tar = repaired(bytes);
     let layers = if above { vec![lower(), tar] } else { vec![tar, upper()] };
     let made = || {
@@ -160,10 +161,12 @@ fn convert(bytes: &[u8]) {
         Ok(boot) => {
             assert!(walk(&boot), "our own bootstrap is refused");
             assert_eq!(made().ok(), Some(boot), "the same bytes each time");
+            true
         }
         Err(DriverError::Damaged { reason, .. }) => {
             assert!(reason.contains("limit"), "our own blob is refused: {reason}");
+            false
         }
-        Err(_) => {}
+        Err(_) => false,
     }
 }
