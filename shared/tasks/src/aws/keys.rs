@@ -235,6 +235,48 @@ mod tests {
         assert_eq!(task_of("target#h.example/p/app:1"), None);
     }
 
+    /// The condition of the webhook's policy: the beginnings of the partition keys that it may reach.
+    fn leading_keys() -> Vec<&'static str> {
+        let template = include_str!("../../../../infra/template.yaml");
+        let lines: Vec<&str> = template
+            .lines()
+            .filter_map(|line| line.split_once("dynamodb:LeadingKeys:"))
+            .map(|(_, keys)| keys)
+            .collect();
+        assert_eq!(lines.len(), 1, "one function is held to a part of the table: {lines:?}");
+        let patterns = lines[0].trim().trim_matches(['[', ']']).split(',');
+        patterns.map(|pattern| pattern.trim().trim_matches('"').strip_suffix('*').unwrap()).collect()
+    }
+
+    #[test]
+    fn the_policy_of_the_webhook_reaches_tasks_and_their_claims_and_nothing_else() {
+        let unit = UnitKey { task: id(7), generation: 3, layer: Digest::of(b"x") };
+        let layer = LayerKey {
+            host: "h.example".to_owned(),
+            project: "p".to_owned(),
+            source: Digest::of(b"x"),
+            format: accel_domain::Format::Estargz,
+            version: accel_domain::Format::Estargz.version(),
+            options: accel_domain::Format::Estargz.default_options().layer_hash(),
+        };
+        let rows = [
+            (Key::task(&id(7)), true),
+            (Key::unit(&unit), true),
+            (Key::live("x"), true),
+            (Key::delivery("x"), true),
+            (Key::target(&"h.example/p/app:1".parse().unwrap()), false),
+            (Key::layer(&layer), false),
+            (Key::counter(5), false),
+            (Key::nowhere(), false),
+        ];
+        let leading = leading_keys();
+        for (key, reached) in rows {
+            let matches = leading.iter().filter(|start| key.partition.starts_with(**start)).count();
+            assert_eq!(matches, usize::from(reached), "{key:?}, {leading:?}");
+        }
+        assert_eq!(leading.len(), 3, "each is of use: {leading:?}");
+    }
+
     #[test]
     fn tasks_spread_over_the_partitions_of_an_index() {
         let mut counts: HashMap<String, u32> = HashMap::new();
