@@ -1,8 +1,11 @@
 """The executor's processes, without LocalStack: bootstraps that answer, fail, hang and die."""
 
+import queue
 import sys
 import tempfile
 import textwrap
+import threading
+import time
 import types
 import unittest
 from pathlib import Path
@@ -117,12 +120,26 @@ class Bootstraps(unittest.TestCase):
             with self.assertRaisesRegex(RuntimeError, reason):
                 self.environment(code).start()
 
-    def test_stopping_ends_a_process_that_waits_and_one_that_works(self):
-        for code in ("take()", "take()\ntime.sleep(60)"):
-            environment = self.environment(code)
-            environment.start()
-            environment.stop()
-            self.assertFalse(environment.is_alive())
+    def test_stopping_ends_a_process_that_waits(self):
+        environment = self.environment("take()")
+        environment.start()
+        environment.stop()
+        self.assertFalse(environment.is_alive())
+
+    def test_stopping_ends_a_process_that_works_and_fails_its_invocation(self):
+        environment = self.environment("take()\nprint('works')\ntime.sleep(60)")
+        environment.start()
+        outcomes = queue.Queue()
+        invoking = threading.Thread(target=lambda: outcomes.put(environment.invoke(event(1), 60)), daemon=True)
+        invoking.start()
+        give_up = time.monotonic() + 30
+        while environment.lines != ["works"]:
+            self.assertLess(time.monotonic(), give_up, "it never works")
+            time.sleep(0.01)
+        environment.stop()
+        self.assertFalse(environment.is_alive())
+        outcome = outcomes.get(timeout=30)
+        self.assertEqual((outcome.is_error, outcome.body, outcome.error_type), (True, None, "Runtime.ExitError"))
 
 
 if __name__ == "__main__":
