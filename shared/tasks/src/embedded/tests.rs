@@ -1,11 +1,11 @@
 //! The embedded store passes the suite, and survives what one machine does to it.
 
+mod commits;
 mod crash;
 mod damage;
 mod kept_units;
 mod machine;
 mod purge;
-mod rate;
 
 use std::path::Path;
 use std::time::Duration;
