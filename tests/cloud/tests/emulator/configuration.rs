@@ -1,6 +1,6 @@
 //! A configuration that cannot be used, and is mended; one that is too large for SSM.
 
-use accel_cloud_tests::target::until;
+use accel_cloud_tests::target::PATIENCE;
 use accel_cloud_tests::{Nowhere, Target, harbor};
 
 use crate::functions::{Environment, environments};
@@ -24,7 +24,7 @@ async fn without_a_configuration_messages_wait_and_are_worked_off_once_there_is_
     let good = stack.change_configuration("rules: [").await;
 
     let id = target.task(&event("v2")).await;
-    until("the message is put off", async || (stack.delayed_messages().await == 1).then_some(())).await;
+    PATIENCE.until("the message is put off", async || (stack.delayed_messages().await == 1).then_some(())).await;
     let task = target.shown(&id).await;
     assert_eq!((&task["status"], &task["attempts"]), (&"PROCESSING".into(), &0.into()), "{task}");
     stack.change_configuration(&good).await;
