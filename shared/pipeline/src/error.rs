@@ -116,6 +116,14 @@ impl ConvertError {
             | Self::MergePanicked(_) => ErrorClass::Permanent,
         }
     }
+
+    /// Whether bytes were read that are not those of their digest: they may be right when they are read once more.
+    pub(crate) const fn may_be_damage_in_transit(&self) -> bool {
+        matches!(
+            self,
+            Self::Registry(RegistryError::Mismatch { .. }) | Self::Image { source: DriverError::Damaged { .. }, .. }
+        )
+    }
 }
 
 #[cfg(test)]

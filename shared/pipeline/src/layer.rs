@@ -146,7 +146,7 @@ impl<C: LayerCache> Layers<'_, C> {
         LayerRecord { descriptor, diff_id, outcome: LayerOutcome::Kept, reason, repository }
     }
 
-    /// Does the work; begins again where an upload was lost or the source's bytes were wrong once.
+    /// Does the work; begins again where an upload was lost or what was read was wrong once.
     pub(crate) async fn again<T, W: Future<Output = Result<T, ConvertError>>>(
         &self,
         work: impl Fn() -> W,
@@ -155,7 +155,7 @@ impl<C: LayerCache> Layers<'_, C> {
         loop {
             match work().await {
                 Err(ConvertError::Registry(RegistryError::UploadLost { .. })) if lost < UPLOADS_LOST => lost += 1,
-                Err(ConvertError::Registry(RegistryError::Mismatch { .. })) if !mismatched => mismatched = true,
+                Err(error) if !mismatched && error.may_be_damage_in_transit() => mismatched = true,
                 Err(ConvertError::Registry(error @ RegistryError::Mismatch { .. })) => {
                     return Err(ConvertError::WrongTwice(error));
                 }

@@ -18,13 +18,13 @@ const BLOB: &str = "containerd.io/snapshot/nydus-blob";
 const BOOTSTRAP: &str = "containerd.io/snapshot/nydus-bootstrap";
 
 /// What a rule makes that says nothing but the format.
-fn nydus() -> Output {
+pub(crate) fn output() -> Output {
     let format = Format::Nydus;
     Output { subject: format.refers_by_default(), ..Output::new(format.default_options()) }
 }
 
 fn task(stage: &Stage, tag: &str) -> Task {
-    stage.task_of(&format!("{APP}:{tag}"), &format!("{APP}:{tag}-nydus"), nydus())
+    stage.task_of(&format!("{APP}:{tag}"), &format!("{APP}:{tag}-nydus"), output())
 }
 
 /// Converts `library/app:1`, which has to complete.
@@ -60,12 +60,18 @@ async fn verify(stage: &Stage, source: &str, target: &str) -> VerifyReport {
     Box::pin(verify_image((&job.source, source), (&job.target, target), &options, &watch)).await.unwrap()
 }
 
+/// Asserts that `target` holds the files of `source`, both tags or digests of `library/app`.
+pub(crate) async fn assert_verified(stage: &Stage, source: &str, target: &str) -> VerifyReport {
+    let report = verify(stage, source, target).await;
+    assert!(report.is_right(), "{:#?}", report.differences);
+    report
+}
+
 /// Asserts that `target` is a whole Nydus image of `source`, both tags or digests of `library/app`.
 async fn assert_is_nydus(stage: &Stage, source: &str, target: &str) {
     let manifest = stage.manifest(APP, target);
     assert_form(stage, &stage.manifest(APP, source), &manifest);
-    let report = verify(stage, source, target).await;
-    assert!(report.is_right(), "{:#?}", report.differences);
+    let report = assert_verified(stage, source, target).await;
     assert_eq!(report.layers_checked, manifest.layers.len() as u64 - 1);
 }
 
@@ -153,7 +159,7 @@ async fn a4_another_prefetch_list_makes_another_bootstrap_alone() {
     image().push(stage.content(), APP, Some("1"));
     convert(&stage).await;
     let options = NydusOptions { prefetch: vec!["/etc".to_owned()], ..NydusOptions::default() };
-    let output = Output { options: FormatOptions::Nydus(options), ..nydus() };
+    let output = Output { options: FormatOptions::Nydus(options), ..output() };
     let task = stage.run(stage.task_of("library/app:1", "library/app:1-etc", output)).await;
     assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (0, 2));
     let (one, other) = (stage.manifest(APP, "1-nydus").layers, stage.manifest(APP, "1-etc").layers);
@@ -166,7 +172,7 @@ async fn a4_another_prefetch_list_makes_another_bootstrap_alone() {
 async fn a4_in_one_time_mode_the_marker_answers() {
     let stage = Stage::new().await;
     image().push(stage.content(), APP, Some("1"));
-    let output = nydus();
+    let output = output();
     let job = accel_pipeline::Job { rule_hash: output.rule_hash("t"), output, ..stage.job() };
     let engine = Engine::new(2);
     let run = async || {
@@ -204,8 +210,7 @@ async fn every_platform_of_an_index_has_its_own_file_system() {
         assert_eq!(target.subject.unwrap().digest.to_string(), source);
         assert_eq!(target.annotations["containerd.io/snapshot/nydus-source-digest"], source);
     }
-    let report = verify(&stage, "1", "1-nydus").await;
-    assert!(report.is_right() && report.platforms == platforms, "{:#?}", report.differences);
+    assert_eq!(assert_verified(&stage, "1", "1-nydus").await.platforms, platforms);
 }
 
 #[tokio::test]
@@ -287,7 +292,7 @@ async fn a_target_that_was_made_of_another_source_is_not_taken_for_acceld_s() {
     image().push(stage.content(), APP, Some("1"));
     image().layer(&small(3)).push(stage.content(), APP, Some("2"));
     convert(&stage).await;
-    let taken = stage.run(stage.task_of("library/app:2", "library/app:1-nydus", nydus())).await;
+    let taken = stage.run(stage.task_of("library/app:2", "library/app:1-nydus", output())).await;
     assert_eq!(taken.state, State::Failed);
     assert!(taken.reason.contains("adopt"), "{}", taken.reason);
 }
@@ -296,9 +301,9 @@ async fn a_target_that_was_made_of_another_source_is_not_taken_for_acceld_s() {
 async fn a_target_elsewhere_refers_to_nothing() {
     let stage = Stage::new().await;
     image().push(stage.content(), APP, Some("1"));
-    let elsewhere = stage.run(stage.task_of("library/app:1", "fast/app:1", nydus())).await;
+    let elsewhere = stage.run(stage.task_of("library/app:1", "fast/app:1", output())).await;
     assert_eq!((elsewhere.state, stage.manifest("fast/app", "1").subject), (State::Completed, None));
-    let output = Output { subject: false, ..nydus() };
+    let output = Output { subject: false, ..output() };
     let beside = stage.run(stage.task_of("library/app:1", "library/app:1-n", output)).await;
     assert_eq!((beside.state, stage.manifest(APP, "1-n").subject), (State::Completed, None));
 }

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use accel_domain::Output;
 use accel_domain::task::{State, Task};
+use accel_domain::{Format, Output};
 use accel_image::{Descriptor, Document};
 use accel_registry_server::{Auth, Registry, Scheme};
 use accel_test_support::tar::raw_names_tar;
 use accel_test_support::{Fault, FaultyRegistry, ImageBuilder, IndexBuilder, Request, Rule, Seen};
 use futures::StreamExt as _;
 
+use crate::nydus;
 use crate::picture::{large, small};
 use crate::stage::{APP, Stage, default_output};
 
@@ -46,9 +47,11 @@ pub(crate) enum Scene {
     Again,
     /// As the index, at a registry without HEAD, Range, mounts and referrers.
     Plain,
+    /// As the index, and what is made is Nydus: parts of the new blobs are read back, and a layer is made of them.
+    Nydus,
 }
 
-pub(crate) const SCENES: [Scene; 4] = [Scene::Index, Scene::Elsewhere, Scene::Again, Scene::Plain];
+pub(crate) const SCENES: [Scene; 5] = [Scene::Index, Scene::Elsewhere, Scene::Again, Scene::Plain, Scene::Nydus];
 
 impl Scene {
     /// What the registry lacks.
@@ -74,11 +77,16 @@ impl Scene {
             Self::Index | Self::Plain => (APP, "1-esgz"),
             Self::Elsewhere => ("fast/app", "1"),
             Self::Again => (APP, "2-esgz"),
+            Self::Nydus => (APP, "1-nydus"),
         }
     }
 
     fn output(self) -> Output {
-        Output { subject: matches!(self, Self::Index | Self::Plain), ..default_output() }
+        match self {
+            Self::Index | Self::Plain => Output { subject: true, ..default_output() },
+            Self::Elsewhere | Self::Again => default_output(),
+            Self::Nydus => nydus::output(),
+        }
     }
 
     /// The task that is run.
@@ -95,6 +103,7 @@ impl Scene {
                 Stage::on(FaultyRegistry::serve(registry).await).with_login("robot$accel", "secret")
             }
             Self::Elsewhere | Self::Again | Self::Plain => Stage::new().await,
+            Self::Nydus => Stage::new().await.making(Format::Nydus),
         };
         self.push(&stage, images);
         if self == Self::Again {
@@ -123,18 +132,30 @@ impl Scene {
         let task = stage.run(self.task(&stage)).await;
         assert_eq!((task.state, task.reason.as_str(), task.work.attempts), (State::Completed, "", 0), "{self:?}");
         let (repository, tag) = self.target();
-        for (source, target) in std::iter::zip(stage.platforms(self.source()), stage.platforms_of(repository, tag)) {
-            stage.assert_same_content((APP, &source), (repository, &target));
-        }
+        // Before anybody looks at the result, which may be asked of the registry, too.
+        let seen = stage.registry.requests();
+        self.assert_same_content(&stage).await;
         let parts = self.parts(&stage);
         assert!(!parts.is_empty());
         let digest = |key: &String| stage.content().manifest(repository, key).map(|stored| stored.digest.to_string());
         Recording {
             scene: self,
-            seen: stage.registry.requests(),
+            seen,
             parts,
             images: stage.platforms_of(repository, tag).iter().filter_map(digest).collect(),
             tags: stage.content().tags(repository),
+        }
+    }
+
+    /// The target holds the files of the source.
+    async fn assert_same_content(self, stage: &Stage) {
+        if self == Self::Nydus {
+            nydus::assert_verified(stage, "1", "1-nydus").await;
+            return;
+        }
+        let (repository, tag) = self.target();
+        for (source, target) in std::iter::zip(stage.platforms(self.source()), stage.platforms_of(repository, tag)) {
+            stage.assert_same_content((APP, &source), (repository, &target));
         }
     }
 
