@@ -16,28 +16,13 @@ import (
 // erofsImage mounts each platform of a Nydus image by the kernel's own EROFS and compares the mount with what the
 // layers of the source make when they are unpacked; before that, erofs-utils checks the same files.
 func erofsImage(opts options, args []string) error {
-	from, err := parseImage(args[0], opts)
+	both, err := parsePair(args, opts)
 	if err != nil {
 		return err
-	}
-	to, err := parseImage(args[1], opts)
-	if err != nil {
-		return err
-	}
-	sources, err := from.platforms()
-	if err != nil {
-		return err
-	}
-	targets, err := to.platforms()
-	if err != nil {
-		return err
-	}
-	if len(sources) != len(targets) {
-		return fmt.Errorf("%d platforms in the source, %d in the target", len(sources), len(targets))
 	}
 	var skipped error
-	for index, target := range targets {
-		err := judgeErofs(from, to, sources[index], target)
+	for index, target := range both.targets {
+		err := judgeErofs(both.from, both.to, both.sources[index], target)
 		if errors.Is(err, errSkipped) {
 			skipped = err
 		} else if err != nil {

@@ -26,32 +26,17 @@ func fuseImage(opts options, args []string) error {
 	} else {
 		device.Close()
 	}
-	from, err := parseImage(args[0], opts)
+	both, err := parsePair(args, opts)
 	if err != nil {
 		return err
 	}
-	to, err := parseImage(args[1], opts)
-	if err != nil {
-		return err
-	}
-	sources, err := from.platforms()
-	if err != nil {
-		return err
-	}
-	targets, err := to.platforms()
-	if err != nil {
-		return err
-	}
-	if len(sources) != len(targets) {
-		return fmt.Errorf("%d platforms in the source, %d in the target", len(sources), len(targets))
-	}
-	mounter, err := newMounter(to, opts)
+	mounter, err := newMounter(both.to, opts)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(mounter.work)
-	for index, target := range targets {
-		if err := mounter.judgePlatform(from, sources[index], target); err != nil {
+	for index, target := range both.targets {
+		if err := mounter.judgePlatform(both.from, both.sources[index], target); err != nil {
 			return fmt.Errorf("%s: %w", target.platform, err)
 		}
 	}

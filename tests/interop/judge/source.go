@@ -59,6 +59,33 @@ func parseImage(ref string, opts options) (*image, error) {
 	}, nil
 }
 
+// pair is an image and what was made of it, platform by platform.
+type pair struct {
+	from, to         *image
+	sources, targets []platformImage
+}
+
+func parsePair(args []string, opts options) (pair, error) {
+	var both pair
+	var err error
+	if both.from, err = parseImage(args[0], opts); err != nil {
+		return both, err
+	}
+	if both.to, err = parseImage(args[1], opts); err != nil {
+		return both, err
+	}
+	if both.sources, err = both.from.platforms(); err != nil {
+		return both, err
+	}
+	if both.targets, err = both.to.platforms(); err != nil {
+		return both, err
+	}
+	if len(both.sources) != len(both.targets) {
+		return both, fmt.Errorf("%d platforms in the source, %d in the target", len(both.sources), len(both.targets))
+	}
+	return both, nil
+}
+
 // registry reads over the distribution API, without credentials: the judges' registries are on loopback.
 type registry struct{ url string }
 
