@@ -12,7 +12,7 @@ build:
 quick:
     cargo test --workspace
 
-# Everything CI checks: formatting, lints, docs, tests, judges
+# Everything CI checks: formatting, lints, docs, tests, judges, an emulated AWS
 test:
     tests/run
 

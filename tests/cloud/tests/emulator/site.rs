@@ -1,5 +1,6 @@
 //! A site of its own for each test: a stack, and a registry that its configuration names.
 
+use std::env;
 use std::process::Stdio;
 
 use accel_cloud_tests::{Key, Nowhere, Target};
@@ -51,8 +52,12 @@ impl Stack {
             format!("RegistrySecretPrefix=accel/registry/{name}/"),
         ];
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../localstack/deploy");
-        let output = Command::new(script).arg(&name).args(own).args(parameters).stdin(Stdio::null()).output().await;
-        let output = output.unwrap();
+        let mut deploy = Command::new(script);
+        deploy.arg(&name).args(own).args(parameters).stdin(Stdio::null());
+        if let Some(functions) = env::var_os("ACCEL_FUNCTIONS") {
+            deploy.arg("--code").arg(functions);
+        }
+        let output = deploy.output().await.unwrap();
         let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{script} {name}: {said}{complained}");
         let outputs = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{complained}"));
