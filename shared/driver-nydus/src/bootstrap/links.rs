@@ -1,8 +1,10 @@
-//! Hard links of a layer to files of the layers below: in a section of their own, which nobody else reads.
+//! Hard links of a layer to files of the layers below: in a section of their own, which nobody else reads. What is in a
+//! directory with a whiteout's name is not shown, and links there are left out.
 //!
 //! An entry is the length of the path, the length of the target (four bytes each), path, target; both without a slash at
 //! the beginning.
 
+use crate::names::WHITEOUT;
 use crate::tree::{Body, InodeId, Tree};
 
 /// The links of a tree; empty if it has none.
@@ -18,7 +20,8 @@ pub(super) fn encode(tree: &Tree) -> Vec<u8> {
         path.extend(name);
         match &tree.inode(id).body {
             Body::Directory(directory) => {
-                open.extend(directory.children().rev().map(|(name, child)| (path.len(), name, child)));
+                let shown = directory.children().rev().filter(|(name, _)| !name.starts_with(WHITEOUT));
+                open.extend(shown.map(|(name, child)| (path.len(), name, child)));
             }
             Body::LinkBelow(target) => {
                 for text in [&path[..], target] {

@@ -8,6 +8,7 @@ use accel_stream::{Entry, EntryKind, LayerReader, LayerSums, Limits, TarReader};
 use super::back::Record;
 use crate::attributes::{Attributes, device};
 use crate::bootstrap::MOST_CHUNKS;
+use crate::names::WHITEOUT;
 use crate::tree::{Body, Inode, InodeId, MOST_NAME_BYTES, Tree};
 
 /// The longest target of a symbolic link: what Linux can make.
@@ -50,6 +51,9 @@ impl<'s> Front<'s> {
         }
         let path = Path::of(entry, &entry.path)?;
         let Some((name, parents)) = path.split_last() else { return self.root(entry) };
+        if name.starts_with(WHITEOUT) {
+            return self.whiteout(entry, parents, name);
+        }
         let id = match entry.kind {
             EntryKind::Directory => {
                 let attributes = Attributes::of(entry)?;
@@ -79,10 +83,21 @@ impl<'s> Front<'s> {
         Ok(())
     }
 
-    /// A link to a file that the layer does not have is one to a file of a layer below; the merge finds it.
+    /// Its name makes a file a whiteout, whatever it is besides.
+    fn whiteout(&mut self, entry: &Entry, parents: &[&[u8]], name: &[u8]) -> Result<(), DriverError> {
+        let body = Body::File { size: 0, first: 0 };
+        let marker = self.tree.add(Inode { attributes: Attributes::of(entry)?, body });
+        let parent = self.tree.make_directories(parents.iter().copied());
+        self.tree.put(parent, name, marker);
+        Ok(())
+    }
+
+    /// A link to a file that the layer does not have is one to a file of a layer below; the merge finds it. No layer has
+    /// whiteouts.
     fn link(&mut self, entry: &Entry) -> Result<InodeId, DriverError> {
         let target = Path::of(entry, &entry.link)?;
-        match self.tree.find(target.iter().copied()) {
+        let is_whiteout = target.last().is_some_and(|name| name.starts_with(WHITEOUT));
+        match self.tree.find(target.iter().copied()).filter(|_| !is_whiteout) {
             Some(id) if self.tree.directory(id).is_some() => {
                 Err(DriverError::unrepresentable(&entry.path, "it is a hard link to a directory"))
             }

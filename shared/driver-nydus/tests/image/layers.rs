@@ -45,6 +45,26 @@ fn whiteouts_hide_only_what_is_below() {
 }
 
 #[test]
+fn whiteouts_are_whiteouts_whatever_they_are_besides() {
+    let rows: [(&[Entry], &str); 8] = [
+        (&[hardlink(".wh.ab", "a/x")], "a a/deep a/deep/z a/x a/y b b/link"),
+        (&[hardlink(".wh.ab", "nothing")], "a a/deep a/deep/z a/x a/y b b/link"),
+        (&[hardlink("a/.wh..wh..opq", "ab")], "a ab b b/link"),
+        (&[file(".wh..wh.aufs", b"x"), hardlink(".wh.a", ".wh..wh.aufs")], "ab b b/link"),
+        (&[dir("d/"), hardlink(".wh.a", "d")], "ab b b/link d"),
+        (&[symlink(".wh.a", "ab")], "ab b b/link"),
+        (&[dir(".wh.a/")], "ab b b/link"),
+        (&[char_device(".wh.a", 0, 0)], "ab b b/link"),
+    ];
+    for (layer, expected) in rows {
+        let built = checked(&[&base(), layer], &small_chunks());
+        assert_eq!(paths(&built).join(" "), expected, "{layer:?}");
+    }
+    let built = try_build(&[&base(), &[hardlink(".wh.d/h", "ab")]], &small_chunks()).unwrap();
+    assert_eq!(paths(&built).join(" "), "a a/deep a/deep/z a/x a/y ab b b/link", "below a whiteout nothing is shown");
+}
+
+#[test]
 fn whiteouts_of_the_lowest_layer_do_not_stay() {
     let built = checked(&[&[whiteout("gone"), opaque("d"), file("d/f", b"1")]], &small_chunks());
     assert_eq!(paths(&built), ["d", "d/f"]);
@@ -151,8 +171,9 @@ fn hard_links_reach_into_layers_below() {
 
 #[test]
 fn a_hard_link_without_a_target_names_its_layer() {
-    let rows: [(&[Entry], &str); 3] = [
+    let rows: [(&[Entry], &str); 4] = [
         (&[hardlink("b", "none")], "no layer below has"),
+        (&[whiteout("a"), hardlink("b", ".wh.a")], "no layer below has"),
         (&[hardlink("b", "a"), whiteout("a")], "no layer below has"),
         (&[hardlink("b", "d")], "is a directory"),
     ];

@@ -26,6 +26,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         20..23 => file(name, b""),
         23..29 => whiteout(&name),
         29..31 => opaque(&name),
+        31..33 => hardlink(format!("{name}/.wh.{}", other.rsplit('/').next().unwrap_or("b")), &other),
         _ => file(name, content),
     });
     let times = (prop::sample::select(vec![0, 1, -1, 1_700_000_000]), prop::sample::select(vec![0, 5, 500_000_000]));
