@@ -69,13 +69,22 @@ struct Merging {
     blobs: Vec<Blob>,
     /// One for each blob.
     metas: Vec<MetaFile>,
-    /// Which blob has which digest: an image may have a layer twice.
-    numbers: HashMap<Digest, u8>,
+    /// Layers by the digests of their blobs: an image may have a layer twice.
+    layers: HashMap<Digest, Known>,
+}
+
+/// What is known of a layer.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// The digest of its bootstrap.
+    bootstrap: Digest,
+    /// The number of its blob, if it has contents.
+    number: u8,
 }
 
 impl Default for Merging {
     fn default() -> Self {
-        Self { tree: Tree::of_image(), refs: Vec::new(), blobs: Vec::new(), metas: Vec::new(), numbers: HashMap::new() }
+        Self { tree: Tree::of_image(), refs: Vec::new(), blobs: Vec::new(), metas: Vec::new(), layers: HashMap::new() }
     }
 }
 
@@ -88,8 +97,11 @@ impl Merging {
         {
             return Err(damaged("it was made with other options"));
         }
-        let known = self.numbers.get(&part.digest).copied();
-        let number = known.unwrap_or(self.blobs.len() as u8);
+        let known = self.layers.get(&part.digest).copied();
+        if known.is_some_and(|known| known.bootstrap != layer.digest) {
+            return Err(damaged("it was another when it was read before"));
+        }
+        let number = known.map_or(self.blobs.len() as u8, |known| known.number);
         let has_chunks = match layer.bootstrap.blobs() {
             [] => false,
             [_] => true,
@@ -103,8 +115,8 @@ impl Merging {
             ));
         }
         Overlay::new(&mut self.tree, &mut self.refs, &layer.bootstrap, number, part, options.limits).apply()?;
+        self.layers.insert(part.digest, Known { bootstrap: layer.digest, number });
         if has_chunks && known.is_none() {
-            self.numbers.insert(part.digest, number);
             self.take_blob(part, layer).map_err(|fault| damaged(&fault.to_string()))?;
         }
         Ok(())
@@ -112,7 +124,7 @@ impl Merging {
 
     /// Keeps of a layer what the image says of its blob.
     fn take_blob(&mut self, part: &Part, layer: part::Layer) -> Result<(), FormatError> {
-        let part::Layer { bootstrap, meta } = layer;
+        let part::Layer { bootstrap, meta, .. } = layer;
         let Some(known) = bootstrap.blobs().first().cloned() else { return Ok(()) };
         let blob = Blob {
             compressed_bytes: known.compressed_size,
@@ -129,15 +141,10 @@ impl Merging {
     /// Leaves out blobs to which no file refers any more.
     fn drop_unused(&mut self, chunk_bytes: u32) {
         let mut used = vec![false; self.blobs.len()];
-        let mut open = vec![Tree::ROOT];
-        while let Some(id) = open.pop() {
-            match &self.tree.inode(id).body {
-                Body::Directory(directory) => open.extend(directory.children().map(|(_, id)| id)),
-                Body::File { size, first } => {
-                    let count = size.div_ceil(u64::from(chunk_bytes)) as usize;
-                    self.refs[*first as usize..][..count].iter().for_each(|chunk| used[chunk.blob()] = true);
-                }
-                _ => {}
+        for id in self.tree.reachable() {
+            if let Body::File { size, first } = self.tree.inode(id).body {
+                let count = size.div_ceil(u64::from(chunk_bytes)) as usize;
+                self.refs[first as usize..][..count].iter().for_each(|chunk| used[chunk.blob()] = true);
             }
         }
         let before = |blob: usize| used[..blob].iter().filter(|used| **used).count() as u8;

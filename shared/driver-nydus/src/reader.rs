@@ -11,6 +11,7 @@ mod tables;
 
 mod directory;
 mod inode;
+mod links;
 mod walk;
 
 mod chunk;

@@ -104,6 +104,19 @@ impl Tree {
         path.into_iter().try_fold(Self::ROOT, |id, name| self.directory(id)?.child(name))
     }
 
+    /// Every inode that can be reached from the root, once however many names it has.
+    pub(crate) fn reachable(&self) -> impl Iterator<Item = InodeId> {
+        let mut seen = vec![false; self.inodes.len()];
+        seen[0] = true;
+        let mut open = vec![Self::ROOT];
+        std::iter::from_fn(move || {
+            let id = open.pop()?;
+            let children = self.directory(id).into_iter().flat_map(Directory::children);
+            open.extend(children.map(|(_, id)| id).filter(|id| !std::mem::replace(&mut seen[id.0 as usize], true)));
+            Some(id)
+        })
+    }
+
     /// The directory `path`; what is not there or is none becomes one that no entry made.
     pub(crate) fn make_directories<'p>(&mut self, path: impl IntoIterator<Item = &'p [u8]>) -> InodeId {
         path.into_iter().fold(Self::ROOT, |parent, name| {
@@ -248,6 +261,19 @@ mod tests {
         assert!(!tree.directory(parent).unwrap().implicit);
         let other = tree.put_directory(parent, b"f", attributes);
         assert_ne!(other, file, "a file gives way");
+    }
+
+    #[test]
+    fn what_has_several_names_is_reached_once() {
+        let mut tree = Tree::of_image();
+        let parent = tree.make_directories(split("a/b"));
+        let file = put_file(&mut tree, parent, b"1");
+        (2..9).for_each(|name| tree.put(Tree::ROOT, &[name], file));
+        let gone = put_file(&mut tree, parent, b"gone");
+        put_file(&mut tree, parent, b"gone");
+        let reached: Vec<InodeId> = tree.reachable().collect();
+        assert_eq!(reached.len(), 5, "three directories, two files");
+        assert!(reached.contains(&file) && !reached.contains(&gone));
     }
 
     #[test]

@@ -14,7 +14,7 @@ impl Plan {
     /// Writes the bootstrap of `image`, for which this plan was made: [`Plan::bytes`] bytes.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Those of `out`, and [`io::ErrorKind::Other`] where the tree does not follow the plan.
     pub(crate) fn write(&self, image: &Image<'_>, out: &mut dyn Write) -> io::Result<()> {
         let mut out = Positioned { out, at: 0 };
         out.write(&superblock::bytes(image, self))?;
@@ -166,11 +166,28 @@ impl Positioned<'_> {
 
     fn pad_to(&mut self, offset: u64) -> io::Result<()> {
         const ZEROS: [u8; BLOCK_BYTES as usize] = [0; BLOCK_BYTES as usize];
-        debug_assert!(self.at <= offset, "the plan puts nothing over anything");
+        if self.at > offset {
+            return Err(io::Error::other("the bootstrap does not follow its plan"));
+        }
         while self.at < offset {
             let step = (offset - self.at).min(BLOCK_BYTES);
             self.write(&ZEROS[..step as usize])?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_its_place_is_an_error() {
+        let mut out = Vec::new();
+        let mut positioned = Positioned { out: &mut out, at: 0 };
+        assert!(positioned.write(b"12345").is_ok());
+        assert!(positioned.pad_to(4).is_err());
+        assert!(positioned.pad_to(5).is_ok() && positioned.pad_to(10_000).is_ok());
+        assert_eq!((out.len(), &out[..6]), (10_000, &b"12345\0"[..]));
     }
 }

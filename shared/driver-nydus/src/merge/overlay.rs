@@ -94,7 +94,7 @@ impl<'a> Overlay<'a> {
 
     /// The targets of links, as they are before the layer adds anything.
     fn find_links(&self) -> Result<Vec<LinkBelow<'a>>, DriverError> {
-        let links = self.layer.links_below().map_err(|fault| self.told(fault))?;
+        let links = self.layer.links_below(self.limits).map_err(|fault| self.told(fault))?;
         let found = links.into_iter().map(|(path, target)| {
             let refused = |reason: &str| {
                 let target = String::from_utf8_lossy(target);

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use accel_driver::{Blobs, DriverError, Part};
+use accel_image::Digest;
 use accel_stream::StreamError;
 
 use crate::reader::tail::{Sections, TAIL_BYTES};
@@ -11,6 +12,8 @@ use crate::reader::{Bootstrap, FormatError};
 /// What a merge needs of a layer.
 pub(super) struct Layer {
     pub(super) bootstrap: Bootstrap,
+    /// The digest of the bootstrap's bytes.
+    pub(super) digest: Digest,
     /// Array and header of `blob.meta` as runtimes keep them; empty if the layer has no contents.
     pub(super) meta: Vec<u8>,
 }
@@ -44,7 +47,7 @@ fn read_sections(sections: &Sections, range: &mut dyn Read) -> Result<Layer, For
     }
     skip(range, sections.bootstrap.offset - at)?;
     let bootstrap = Bootstrap::parse(sections.bootstrap.read(range)?)?;
-    Ok(Layer { bootstrap, meta })
+    Ok(Layer { bootstrap, digest: sections.bootstrap.digest, meta })
 }
 
 fn skip(range: &mut dyn Read, bytes: u64) -> Result<(), FormatError> {

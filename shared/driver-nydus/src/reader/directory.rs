@@ -79,7 +79,7 @@ impl<'b> Entries<'b> {
     }
 
     fn check(&self, name: &[u8], number: u32) -> Result<(), FormatError> {
-        if name.len() > MOST_NAME_BYTES || name.iter().any(|byte| matches!(byte, 0 | b'/')) {
+        if !is_name(name) {
             return Err(FormatError::part(WHAT, "it has a name that no file can have"));
         }
         if name == b"." && number != self.node.number {
@@ -87,6 +87,11 @@ impl<'b> Entries<'b> {
         }
         Ok(())
     }
+}
+
+/// Whether something in a directory can have this name; the two dots too are something.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.len() <= MOST_NAME_BYTES && !name.iter().any(|byte| matches!(byte, 0 | b'/'))
 }
 
 impl<'b> Block<'b> {

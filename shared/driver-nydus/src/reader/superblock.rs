@@ -14,9 +14,6 @@ const EXT: u64 = EXTENDED as u64;
 const V5_MAGIC: u32 = 0x5241_4653;
 const CHUNK_BYTES: std::ops::RangeInclusive<u32> = 0x1000..=0x100_0000;
 
-/// Path and target of a hard link.
-pub(crate) type LinkBelow<'b> = (&'b [u8], &'b [u8]);
-
 /// A bootstrap whose superblocks and tables are right.
 pub struct Bootstrap {
     pub(super) bytes: Vec<u8>,
@@ -30,7 +27,8 @@ pub struct Bootstrap {
     prefetches: usize,
     blobs: Vec<Blob>,
     pub(super) chunks: ChunkTable,
-    links_below: (u64, u64),
+    /// Where the section of links begins and how long it is.
+    pub(super) links_below: (u64, u64),
 }
 
 impl std::fmt::Debug for Bootstrap {
@@ -129,23 +127,6 @@ impl Bootstrap {
 
     pub(super) fn at(&self) -> Bytes<'_> {
         Bytes(&self.bytes)
-    }
-
-    /// Hard links of a layer to files of the layers below: path and target of each.
-    ///
-    /// # Errors
-    /// The section is wrong.
-    pub(crate) fn links_below(&self) -> Result<Vec<LinkBelow<'_>>, FormatError> {
-        let what = "section of links";
-        let (offset, len) = self.links_below;
-        let section = Bytes(self.at().slice(what, offset, len)?);
-        let (mut links, mut at) = (Vec::new(), 0);
-        while at < section.len() {
-            let (path, target) = (u64::from(section.u32(what, at)?), u64::from(section.u32(what, at + 4)?));
-            links.push((section.slice(what, at + 8, path)?, section.slice(what, at + 8 + path, target)?));
-            at += 8 + path + target;
-        }
-        Ok(links)
     }
 }
 

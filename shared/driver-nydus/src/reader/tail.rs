@@ -26,7 +26,7 @@ const RESERVED_BYTES: u64 = 16 << 20;
 pub(crate) struct Section {
     is_zstd: bool,
     /// Of the uncompressed bytes.
-    digest: Digest,
+    pub(crate) digest: Digest,
     pub(crate) offset: u64,
     pub(crate) stored_bytes: u64,
     bytes: u64,

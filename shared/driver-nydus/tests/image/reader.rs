@@ -123,11 +123,18 @@ fn blob_with(boot: &[u8]) -> Vec<u8> {
 }
 
 fn merge_of(boot: &[u8], limits: Limits) -> Result<Merged, DriverError> {
+    merge_over(&build(&[], &small_chunks()), boot, limits)
+}
+
+/// Merges the layers of `lower` and one of nothing but this bootstrap.
+fn merge_over(lower: &Built, boot: &[u8], limits: Limits) -> Result<Merged, DriverError> {
     let blob = blob_with(boot);
     let digest = Digest::of(&blob);
-    let part = Part { source: digest, digest, size: blob.len() as u64 };
-    let driver = Nydus::new(small_chunks(), limits);
-    driver.merge().unwrap().merge(&[part], &mut Store(&HashMap::from([(digest, blob)])), &mut Kept::default())
+    let mut parts: Vec<Part> = lower.layers.iter().map(part).collect();
+    parts.push(Part { source: digest, digest, size: blob.len() as u64 });
+    let mut blobs = lower.blobs.clone();
+    blobs.insert(digest, blob);
+    Nydus::new(small_chunks(), limits).merge().unwrap().merge(&parts, &mut Store(&blobs), &mut Kept::default())
 }
 
 #[test]
@@ -146,6 +153,60 @@ fn a_merge_does_not_go_around_in_circles_either() {
         matches!(failed, Err(DriverError::Damaged { ref reason, .. }) if reason.contains("two places")),
         "{failed:?}"
     );
+}
+
+/// The bootstrap of a layer with nothing but these links.
+fn boot_with_links(links: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let built = build(&[&[dir("d/")]], &small_chunks());
+    let mut boot = sections(&built.blobs[&built.layers[0].digest])["image.boot"].content.clone();
+    let section: Vec<u8> = links
+        .iter()
+        .flat_map(|(path, target)| {
+            let lengths = [path, target].map(|text| (text.len() as u32).to_le_bytes()).concat();
+            [&lengths[..], path, target].concat()
+        })
+        .collect();
+    let place = [boot.len() as u64, section.len() as u64].map(u64::to_le_bytes).concat();
+    boot[1208..1212].copy_from_slice(b"ALNK");
+    boot[1216..1232].copy_from_slice(&place);
+    boot.extend(section);
+    boot
+}
+
+#[test]
+fn links_to_layers_below_are_links_that_can_be() {
+    let (long, longer) = (vec![b'n'; 256], vec![b'n'; 4085]);
+    let deep = b"a/".repeat(2049);
+    let rows: [(&[u8], &[u8], &str); 15] = [
+        (b"h", b"d", "is a directory"),
+        (&long, b"d", "name that no file can have"),
+        (&longer, b"d", "name that no file can have"),
+        (b"a\0b", b"d", "name that no file can have"),
+        (b"", b"d", "name that no file can have"),
+        (b"/h", b"d", "name that no file can have"),
+        (b"a//h", b"d", "name that no file can have"),
+        (b"a/", b"d", "name that no file can have"),
+        (b"a/./h", b"d", "name that no file can have"),
+        (b"../h", b"d", "name that no file can have"),
+        (b"h", b"", "name that no file can have"),
+        (b"h", b"d\0", "name that no file can have"),
+        (b"d/.wh.h", b"d", "name of a whiteout"),
+        (&deep[..4097], b"d", "longer than the limit"),
+        (b"h", &deep[..4097], "longer than the limit"),
+    ];
+    for (path, target, expected) in rows {
+        let lower = build(&[&[dir("d/"), file("f", b"1")]], &small_chunks());
+        let told = merge_over(&lower, &boot_with_links(&[(b"ok", b"f"), (path, target)]), Limits::default());
+        let told = told.unwrap_err().to_string();
+        assert!(told.contains(expected), "{told:?} instead of {expected:?} for {}", path.escape_ascii());
+    }
+    let lower = build(&[&[file("f", b"1")]], &small_chunks());
+    let three = boot_with_links(&[(b"1", b"f"), (b"2", b"f"), (b"3", b"f")]);
+    for (entries, fits) in [(2, false), (4, true)] {
+        let merged = merge_over(&lower, &three, Limits { entries, ..Limits::default() });
+        assert_eq!(merged.is_ok(), fits, "{merged:?}");
+        assert!(merged.map_or_else(|error| error.to_string().contains("limit of 2"), |_| true));
+    }
 }
 
 #[test]
@@ -227,6 +288,31 @@ proptest! {
             boot[at] = byte;
         }
         drop(walk(boot, Limits { entries: 1000, ..Limits::default() }));
+    }
+}
+
+#[test]
+fn a_layer_that_is_another_when_it_is_read_again_is_damaged() {
+    let few = build(&[&[file("f", b"1")]], &small_chunks());
+    let many = build(&[&[file("f", text(1, 20_000))]], &small_chunks());
+    let driver = Nydus::new(small_chunks(), Limits::default());
+    for (first, second, fits) in [(&few, &many, false), (&many, &few, false), (&many, &many, true)] {
+        let parts = [first, second].map(|built| Part { digest: few.layers[0].digest, ..part(&built.layers[0]) });
+        let mut blobs = Turns([first, second].map(|built| built.blobs[&built.layers[0].digest].clone()).to_vec());
+        let merged = driver.merge().unwrap().merge(&parts, &mut blobs, &mut Kept::default());
+        let told = matches!(&merged, Err(DriverError::Damaged { reason, .. }) if reason.contains("another"));
+        assert!(if fits { merged.is_ok() } else { told }, "{merged:?}");
+    }
+}
+
+/// Blobs that are each read in two requests, one blob after the other.
+struct Turns(Vec<Vec<u8>>);
+
+impl Blobs for Turns {
+    fn read(&mut self, part: &Part, from: u64, len: u64) -> io::Result<Box<dyn Read + '_>> {
+        let end = from + len;
+        let blob = if end == part.size { self.0[0].clone() } else { self.0.remove(0) };
+        Ok(Box::new(io::Cursor::new(blob[from as usize..end as usize].to_vec())))
     }
 }
 
