@@ -1,9 +1,9 @@
 //! Fan-out: an image with more to convert than one invocation should do is converted layer by layer in others, each of
 //! which remembers what it did; [`crate::convert_image`] then finds everything there.
 
+use accel_domain::Timestamp;
 use accel_domain::config::FanOut;
 use accel_domain::task::Phase;
-use accel_domain::{Timestamp, marker};
 use accel_image::{Descriptor, Digest, media_type};
 use accel_tasks::LayerCache;
 use tracing::instrument;
@@ -97,7 +97,7 @@ async fn to_be_converted<C: LayerCache>(
         let key = reuse::key(&layers.job.target, descriptor.digest, &layers.job.output.options);
         let stays = media_type::is_foreign_layer(&descriptor.media_type)
             || media_type::is_encrypted_layer(&descriptor.media_type)
-            || descriptor.annotations.get(marker::LAYER) == Some(&layers.job.layer_mark());
+            || layers.claims_to_be_done(&descriptor);
         let is_known = stays || matches!(layers.cache.find_layer(&key, (layers.now)()).await, Ok(Some(_)));
         if !is_known {
             apart.push(descriptor);

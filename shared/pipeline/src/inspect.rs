@@ -1,5 +1,5 @@
-//! Inspect: what an image is made of. Documents, and of each layer its first bytes, its footer and its TOC, by range:
-//! never a whole layer.
+//! Inspect: what an image is made of. Documents, and of each layer its first bytes, its footer and its TOC, by range. Only
+//! the bootstrap layer of a Nydus image is read whole.
 
 mod bootstrap;
 mod layer;
@@ -8,12 +8,13 @@ mod report;
 use accel_domain::{ErrorClass, Format, Marker, Output};
 use accel_image::{Descriptor, Document};
 use accel_registry::End;
-use accel_stream::Limits;
+use accel_stream::{Compression, Limits};
 use futures::{StreamExt, TryStreamExt};
 use tracing::instrument;
 
 use crate::error::ConvertError;
 use crate::source::{Fetched, SourceImage, fetch};
+use layer::Toc;
 
 pub use report::{
     BootstrapContents, ImageContents, InspectReport, Landmark, LargestFile, LayerContents, LayerFormat, Origin,
@@ -83,11 +84,15 @@ async fn inspect_platform(end: &End, image: &SourceImage, limits: Limits) -> Res
     Ok(ImageContents { platform, digest: image.descriptor.digest, config: config.digest, size, layers })
 }
 
-/// Whether a layer is eStargz with the very TOC that its annotation names.
+/// Whether a layer is eStargz with the very TOC that its annotation names. Nothing but its first bytes, its footer and
+/// its TOC is read, whatever its annotations say that it is.
 ///
 /// # Errors
 /// Those of the registry.
 pub(crate) async fn has_its_toc(end: &End, layer: &Descriptor, limits: Limits) -> Result<bool, ConvertError> {
-    let contents = layer::inspect(end, layer, limits).await?;
-    Ok(contents.problem.is_none() && contents.toc.is_some_and(|toc| toc.digest_agrees == Some(true)))
+    if layer::compression(end, layer).await? != Compression::Gzip {
+        return Ok(false);
+    }
+    let toc = layer::toc(end, layer, limits).await?;
+    Ok(matches!(toc, Toc::Read(toc) if toc.digest_agrees == Some(true)))
 }

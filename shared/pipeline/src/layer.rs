@@ -125,11 +125,17 @@ impl<C: LayerCache> Layers<'_, C> {
         if media_type::is_encrypted_layer(&layer.media_type) {
             return Ok(Some("it is encrypted".to_owned()));
         }
-        if layer.annotations.get(marker::LAYER) != Some(&self.job.layer_mark()) {
+        if !self.claims_to_be_done(layer) {
             return Ok(None);
         }
         let right = self.stop.unless(inspect::has_its_toc(&self.job.source, layer, self.job.limits)).await?;
         Ok(right.then(|| "it has this format and these options already".to_owned()))
+    }
+
+    /// Whether the layer says that it is what this job would make of it. Where all layers of an image make one file system,
+    /// none can stay, whatever it says.
+    pub(crate) fn claims_to_be_done(&self, layer: &Descriptor) -> bool {
+        self.driver.merge().is_none() && layer.annotations.get(marker::LAYER) == Some(&self.job.layer_mark())
     }
 
     /// Sees to it that the target's repository has the source layer.

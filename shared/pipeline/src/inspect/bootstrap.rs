@@ -20,22 +20,27 @@ pub(super) async fn inspect(
     limits: Limits,
     contents: &mut LayerContents,
 ) -> Result<(), ConvertError> {
-    match bootstrap::read(end, layer, limits, |_| ()).await? {
+    let counted = match bootstrap::read(end, layer, limits, |_| ()).await? {
+        Err(fault) => Err(fault),
+        Ok(read) => {
+            let counting = tokio::task::spawn_blocking(move || count(&read, limits)).await;
+            counting.map_err(|_| ConvertError::Panicked(layer.digest))?
+        }
+    };
+    match counted {
         Err(fault) => contents.problem = Some(fault),
-        Ok(read) => match count(&read, limits) {
-            Err(fault) => contents.problem = Some(fault),
-            Ok(counted) => {
-                let said = layer.annotations.get(FS_VERSION);
-                if said.is_some_and(|said| *said != counted.fs_version.to_string()) {
-                    contents.problem = Some(format!("it is of another version than annotation `{FS_VERSION}` says"));
-                }
-                contents.bootstrap = Some(counted);
+        Ok(counted) => {
+            let said = layer.annotations.get(FS_VERSION);
+            if said.is_some_and(|said| *said != counted.fs_version.to_string()) {
+                contents.problem = Some(format!("it is of another version than annotation `{FS_VERSION}` says"));
             }
-        },
+            contents.bootstrap = Some(counted);
+        }
     }
     Ok(())
 }
 
+/// Walks the whole file system: for a thread that may block.
 fn count(read: &ReadBootstrap, limits: Limits) -> Result<BootstrapContents, String> {
     let ReadBootstrap { bootstrap, bytes, .. } = read;
     let mut counted = empty(bootstrap, *bytes);

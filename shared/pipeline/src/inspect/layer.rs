@@ -48,8 +48,7 @@ pub(super) async fn inspect(end: &End, layer: &Descriptor, limits: Limits) -> Re
         contents.format = LayerFormat::NydusBlob;
         return Ok(contents);
     }
-    let head = end.read_range(layer, 0, layer.size.min(HEAD_BYTES)).await?;
-    contents.format = match sniff(&head) {
+    contents.format = match compression(end, layer).await? {
         Compression::Gzip => LayerFormat::Gzip,
         Compression::Zstd if ZSTD_CHUNKED.iter().any(|key| layer.annotations.contains_key(*key)) => {
             LayerFormat::ZstdChunked
@@ -63,30 +62,59 @@ pub(super) async fn inspect(end: &End, layer: &Descriptor, limits: Limits) -> Re
     Ok(contents)
 }
 
+/// How a layer's blob begins.
+///
+/// # Errors
+/// Those of the registry.
+pub(super) async fn compression(end: &End, layer: &Descriptor) -> Result<Compression, ConvertError> {
+    Ok(sniff(&end.read_range(layer, 0, layer.size.min(HEAD_BYTES)).await?))
+}
+
+/// What a layer has of a TOC.
+pub(super) enum Toc {
+    /// No footer that says where one is.
+    Missing(FormatError),
+    /// One that is none.
+    Wrong(FormatError),
+    /// This one.
+    Read(TocContents),
+}
+
 /// Any gzip layer may be eStargz: its footer tells.
+///
+/// # Errors
+/// Those of the registry.
+pub(super) async fn toc(end: &End, layer: &Descriptor, limits: Limits) -> Result<Toc, ConvertError> {
+    let bytes = layer.size.min(FOOTER_BYTES as u64);
+    let tail = end.read_range(layer, layer.size - bytes, bytes).await?;
+    Ok(match toc_offset(&tail, layer.size) {
+        Ok((toc_at, _)) => read(end, layer, toc_at, limits).await?.map_or_else(Toc::Wrong, Toc::Read),
+        Err(fault) => Toc::Missing(fault),
+    })
+}
+
 async fn inspect_gzip(
     end: &End,
     layer: &Descriptor,
     limits: Limits,
     contents: &mut LayerContents,
 ) -> Result<(), ConvertError> {
-    let bytes = layer.size.min(FOOTER_BYTES as u64);
-    let tail = end.read_range(layer, layer.size - bytes, bytes).await?;
-    match toc_offset(&tail, layer.size) {
-        Ok((toc_at, _)) => {
+    match toc(end, layer, limits).await? {
+        Toc::Read(toc) => {
             contents.format = LayerFormat::Estargz;
-            match read(end, layer, toc_at, limits).await? {
-                Ok(toc) => contents.toc = Some(toc),
-                Err(fault) => contents.problem = Some(fault.to_string()),
+            if toc.digest_agrees == Some(false) {
+                contents.problem = Some(format!("its TOC has another digest than annotation `{TOC_DIGEST}` says"));
             }
+            contents.toc = Some(toc);
         }
-        Err(fault) if layer.annotations.contains_key(TOC_DIGEST) => {
+        Toc::Wrong(fault) => {
+            contents.format = LayerFormat::Estargz;
+            contents.problem = Some(fault.to_string());
+        }
+        Toc::Missing(fault) if layer.annotations.contains_key(TOC_DIGEST) => {
             contents.problem = Some(format!("its annotation names a TOC, but {fault}"));
         }
-        Err(_) => {}
-    }
-    if contents.toc.as_ref().is_some_and(|toc| toc.digest_agrees == Some(false)) {
-        contents.problem = Some(format!("its TOC has another digest than annotation `{TOC_DIGEST}` says"));
+        Toc::Missing(_) => {}
     }
     Ok(())
 }

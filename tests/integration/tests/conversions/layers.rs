@@ -5,6 +5,7 @@ use accel_test_support::image::{Compression, Dialect, Layer};
 use accel_test_support::tar::{nasty_entries, replaced_tar};
 use accel_test_support::{Fault, ImageBuilder, Request, Rule, nasty_tar, sparse_tar, tar};
 
+use crate::nydus::BOOTSTRAP;
 use crate::picture::{TOC_DIGEST, assert_whole, image, large, small};
 use crate::stage::{APP, Stage, default_output};
 
@@ -132,11 +133,8 @@ async fn a_layer_that_is_estargz_with_these_options_is_kept_unread() {
     let stage = Stage::new().await;
     image().push(stage.content(), APP, Some("1"));
     stage.convert().await;
-    // An image built on an accelerated base: the lower layer and its annotations come from there.
-    let converted = stage.manifest(APP, "1-esgz").layers.swap_remove(0);
-    let blob = stage.content().blob(APP, converted.digest).unwrap();
-    let diff_id = accel_image::Digest::of(&accel_test_support::compress::unpack(&blob).unwrap());
-    let base = Layer { descriptor: converted.clone(), diff_id, blob: Some(blob.to_vec()) };
+    let base = stage.accelerated_layer(0);
+    let converted = base.descriptor.clone();
     let own = Layer::pack(&small(3), Compression::Gzip, Dialect::Oci);
     ImageBuilder::new().with(base).with(own).push(stage.content(), "library/child", Some("1"));
     stage.registry.forget_requests();
@@ -159,6 +157,29 @@ async fn a_layer_that_only_claims_to_be_estargz_is_converted() {
     ImageBuilder::new().with(liar).push(stage.content(), "library/liar", Some("1"));
     let task = stage.run(stage.task_of("library/liar:1", "library/liar:1-esgz", default_output())).await;
     assert_eq!((task.progress.layers_converted, task.progress.layers_kept), (1, 0));
+    stage.assert_same_files("library/liar", "1", "1-esgz");
+}
+
+#[tokio::test]
+async fn of_a_layer_that_claims_to_be_done_only_the_toc_is_read_before_it_is_converted() {
+    let stage = Stage::new().await;
+    image().push(stage.content(), APP, Some("1"));
+    stage.convert().await;
+    let mut claims = stage.accelerated_layer(0).descriptor.annotations;
+    claims.insert(BOOTSTRAP.to_owned(), "true".to_owned());
+    let mut liar = Layer::pack(&small(3), Compression::Gzip, Dialect::Oci);
+    liar.descriptor.annotations = claims;
+    let right = stage.accelerated_layer(1).annotation(BOOTSTRAP, "true");
+    let (lied, kept) = (liar.descriptor.digest.to_string(), right.descriptor.digest.to_string());
+    ImageBuilder::new().with(liar).with(right).layer(&small(4)).push(stage.content(), "library/liar", Some("1"));
+    stage.registry.forget_requests();
+    let task = stage.run(stage.task_of("library/liar:1", "library/liar:1-esgz", default_output())).await;
+    assert_eq!((task.progress.layers_converted, task.progress.layers_kept), (2, 1), "{}", task.reason);
+    let whole = |digest: &str| {
+        let got = stage.registry.requests_of(Request::BlobGet);
+        got.iter().filter(|seen| seen.path.contains(digest) && seen.range.is_none()).count()
+    };
+    assert_eq!((whole(&lied), whole(&kept)), (1, 0), "to be converted, and not at all");
     stage.assert_same_files("library/liar", "1", "1-esgz");
 }
 

@@ -1,7 +1,7 @@
 //! Nydus: the layers of an image become blobs, and a layer behind them says what file system they are together.
 
 use accel_domain::task::{State, Task};
-use accel_domain::{Format, FormatOptions, NydusOptions, Output, Timestamp};
+use accel_domain::{Format, FormatOptions, NydusOptions, Output, Timestamp, marker};
 use accel_image::{Digest, Manifest, media_type};
 use accel_pipeline::{
     Engine, Outcome, Stop, Tally, VerifyOptions, VerifyReport, convert_image, move_tag, verify_image,
@@ -15,7 +15,7 @@ use crate::picture::{image, made_of, small};
 use crate::stage::{APP, Stage};
 
 const BLOB: &str = "containerd.io/snapshot/nydus-blob";
-const BOOTSTRAP: &str = "containerd.io/snapshot/nydus-bootstrap";
+pub(crate) const BOOTSTRAP: &str = "containerd.io/snapshot/nydus-bootstrap";
 
 /// What a rule makes that says nothing but the format.
 pub(crate) fn output() -> Output {
@@ -272,6 +272,23 @@ async fn a_layer_that_nydus_cannot_hold_fails_the_image_by_name() {
     ImageBuilder::new().with(foreign).layer(&small(1)).push(stage.content(), APP, Some("1"));
     fails(&stage, &["layer", &digest, "platforms"]).await;
     assert_eq!(stage.changes(), vec![], "it is known before a layer is read");
+}
+
+#[tokio::test]
+async fn a_layer_that_claims_to_be_done_is_converted_all_the_same() {
+    let stage = Stage::new().await.with_fan_out(1);
+    image().push(stage.content(), APP, Some("1"));
+    stage.convert().await;
+    let done = format!("nydus/1 {}", output().options.layer_hash().hex());
+    let claims = [0, 1].map(|at| stage.accelerated_layer(at).annotation(marker::LAYER, &done));
+    claims.into_iter().fold(ImageBuilder::new(), ImageBuilder::with).push(stage.content(), APP, Some("2"));
+    let id = stage.admit(&task(&stage, "2")).await;
+    assert!(stage.settle_one(&stage.converter()).await);
+    assert_eq!(stage.get(&id).await.units().len(), 2);
+    let task = stage.finish(&id).await;
+    assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""));
+    assert_eq!((task.progress.layers_converted, task.progress.layers_kept), (2, 0));
+    assert_is_nydus(&stage, "2", "2-nydus").await;
 }
 
 #[tokio::test]

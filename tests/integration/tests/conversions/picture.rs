@@ -2,11 +2,12 @@
 
 use accel_image::{Annotations, Digest, Manifest};
 use accel_registry_server::Content;
+use accel_test_support::image::Layer;
 use accel_test_support::tar::{dir, file, hardlink, symlink};
 use accel_test_support::{ImageBuilder, Tree, compress, noise, tar, tree};
 use serde_json::Value;
 
-use crate::stage::Stage;
+use crate::stage::{APP, Stage};
 
 /// What eStargz adds to a layer.
 pub(crate) const OWN_FILES: [&str; 3] = ["stargz.index.json", ".no.prefetch.landmark", ".prefetch.landmark"];
@@ -36,6 +37,14 @@ pub(crate) fn image() -> ImageBuilder {
 }
 
 impl Stage {
+    /// A layer of `library/app:1-esgz`, for an image that is built on an accelerated base.
+    pub(crate) fn accelerated_layer(&self, at: usize) -> Layer {
+        let descriptor = self.manifest(APP, "1-esgz").layers.swap_remove(at);
+        let blob = self.content().blob(APP, descriptor.digest).unwrap();
+        let diff_id = Digest::of(&compress::unpack(&blob).unwrap());
+        Layer { descriptor, diff_id, blob: Some(blob.to_vec()) }
+    }
+
     /// Asserts that two images of a repository hold the same files, and that the second is a whole eStargz image.
     pub(crate) fn assert_same_files(&self, repository: &str, source: &str, target: &str) {
         self.assert_same_content((repository, source), (repository, target));
