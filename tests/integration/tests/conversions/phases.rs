@@ -50,14 +50,15 @@ impl Interrupted {
                 return None;
             }
         };
-        let tagged = stage.content().manifest(APP, "1-esgz").is_some();
-        let what = format!("{request:?} {nth}");
+        let what = format!("{:?}: {request:?} {nth}", recording.scene);
+        let tagged = recording.scene.is_tagged(&stage);
         Some(Self { recording, stage, id, stop, running, what, tagged, held })
     }
 
     /// Whether it may be moving the tag already: then it is too late to cancel it.
     fn is_moving(&self) -> bool {
-        let of_a_tag = self.held.path.ends_with("/manifests/1-esgz") || self.held.path.ends_with("/manifests/1");
+        let tags = [self.recording.scene.target().1, "1"];
+        let of_a_tag = tags.iter().any(|tag| self.held.path.ends_with(&format!("/manifests/{tag}")));
         of_a_tag && manifests_made(&self.stage.registry.requests()) == manifests_made(&self.recording.seen)
     }
 
@@ -85,12 +86,29 @@ async fn start(stage: &Stage, stop: &Arc<Stop>) -> JoinHandle<()> {
     })
 }
 
-/// Plays `then` at every request of the conversation.
+impl Scene {
+    fn is_tagged(self, stage: &Stage) -> bool {
+        let (repository, tag) = self.target();
+        stage.content().manifest(repository, tag).is_some()
+    }
+}
+
+/// Plays `then` at every request of a conversation that makes layers alone, and of one that makes a file system of them.
 async fn at_every_request<F: Future<Output = ()> + Send + 'static>(then: fn(Interrupted) -> F) {
     let images = Arc::new(Images::new(false));
-    let recording = Arc::new(Scene::Index.recorded(&images).await);
+    for scene in [Scene::Index, Scene::Nydus] {
+        at_every_request_of(scene, &images, then).await;
+    }
+}
+
+async fn at_every_request_of<F: Future<Output = ()> + Send + 'static>(
+    scene: Scene,
+    images: &Arc<Images>,
+    then: fn(Interrupted) -> F,
+) {
+    let recording = Arc::new(scene.recorded(images).await);
     let cases = recording.positions().into_iter().map(|position| {
-        let (recording, images) = (Arc::clone(&recording), Arc::clone(&images));
+        let (recording, images) = (Arc::clone(&recording), Arc::clone(images));
         async move {
             match Interrupted::at(recording, &images, position).await {
                 Some(interrupted) => then(interrupted).await,
@@ -101,7 +119,7 @@ async fn at_every_request<F: Future<Output = ()> + Send + 'static>(then: fn(Inte
     });
     let played = play(AT_ONCE, cases).await;
     let reached = played.iter().filter(|played| **played).count();
-    assert!(reached > 30 && reached * 10 >= played.len() * 9, "only {reached} of {} requests", played.len());
+    assert!(reached > 30 && reached * 10 >= played.len() * 9, "{scene:?}: only {reached} of {} requests", played.len());
 }
 
 /// What a person does who wants a task to end.
@@ -111,11 +129,11 @@ async fn cancel(stage: &Stage, id: &TaskId) {
 }
 
 /// The task ends as it should, unless its tag had moved before.
-async fn assert_cancelled(stage: &Stage, id: &TaskId, tagged: bool, what: &str) {
+async fn assert_cancelled(scene: Scene, stage: &Stage, id: &TaskId, tagged: bool, what: &str) {
     let task = stage.finish(id).await;
     let expected = if tagged { [State::Completed, State::Cancelled] } else { [State::Cancelled; 2] };
     assert!(expected.contains(&task.state), "{what}: {:?} {}", task.state, task.reason);
-    assert!(tagged || stage.content().manifest(APP, "1-esgz").is_none(), "{what}: the tag moved");
+    assert!(tagged || !scene.is_tagged(stage), "{what}: the tag moved");
     stage.assert_no_tag_was_incomplete(what);
 }
 
@@ -124,8 +142,8 @@ async fn a_task_may_be_cancelled_at_any_request() {
     at_every_request(|interrupted| async move {
         let tagged = interrupted.tagged || interrupted.is_moving();
         cancel(&interrupted.stage, &interrupted.id).await;
-        let (_, stage, id, what) = interrupted.go_on().await;
-        assert_cancelled(&stage, &id, tagged, &what).await;
+        let (recording, stage, id, what) = interrupted.go_on().await;
+        assert_cancelled(recording.scene, &stage, &id, tagged, &what).await;
     })
     .await;
 }
@@ -138,19 +156,26 @@ async fn a_running_conversion_hears_of_its_cancellation_though_the_registry_hang
         interrupted.stop.stop(StopReason::Cancelled);
         let moving = interrupted.is_moving();
         let tagged = interrupted.tagged || moving;
-        let Interrupted { stage, id, running, what, held, .. } = interrupted;
+        let Interrupted { recording, stage, id, running, what, held, .. } = interrupted;
         ends_or_goes_on(running, held, tagged, &what).await;
-        assert_cancelled(&stage, &id, tagged, &what).await;
+        assert_cancelled(recording.scene, &stage, &id, tagged, &what).await;
     })
     .await;
 }
 
 /// The move of the tag is not broken off: it is three small requests, each with its own time-out.
-/// Whatever else is being done is.
+/// Whatever else is being done is, and nobody is left waiting for an answer.
 async fn ends_or_goes_on(mut running: JoinHandle<()>, held: accel_test_support::Held, moving: bool, what: &str) {
     let longest = if moving { Duration::from_secs(5) } else { PATIENCE.longest };
     match tokio::time::timeout(longest, &mut running).await {
-        Ok(ended) => ended.unwrap(),
+        Ok(ended) => {
+            ended.unwrap();
+            // While a body is not read, nobody sees that the other side has hung up.
+            if held.request != Request::UploadPatch {
+                let given_up = tokio::time::timeout(PATIENCE.longest, held.given_up()).await;
+                assert!(given_up.is_ok(), "{what}: its answer is waited for");
+            }
+        }
         Err(_) => {
             assert!(moving, "{what}: it did not hear");
             held.go();
@@ -238,7 +263,7 @@ async fn c27_a_tag_that_moves_at_any_request_is_followed() {
         assert!(matches!(first.state, State::Superseded | State::Completed), "{what}: {:?}", first.state);
         let ended = stage.finish(&next).await;
         assert!(matches!(ended.state, State::Completed | State::AlreadyAccelerated), "{what}: {}", ended.reason);
-        let manifest = stage.manifest(APP, "1-esgz");
+        let manifest = stage.manifest(APP, recording.scene.target().1);
         assert_eq!(made_of(&manifest.annotations), newest, "{what}");
         assert_eq!(stage.digest(SOURCE), Some(newest), "{what}");
         stage.assert_no_tag_was_incomplete(&what);

@@ -11,10 +11,15 @@ pub struct Held {
     pub request: Request,
     /// Its path and query.
     pub path: String,
-    _turn: oneshot::Sender<()>,
+    turn: oneshot::Sender<()>,
 }
 
 impl Held {
+    /// Waits until whoever has sent it waits for its answer no longer.
+    pub async fn given_up(mut self) {
+        self.turn.closed().await;
+    }
+
     /// Lets it go on.
     pub fn go(self) {
         drop(self);
@@ -38,7 +43,7 @@ impl Turns {
     pub(super) async fn wait(&self, request: Request, path: &str) {
         let (turn, given) = oneshot::channel();
         // Where nobody takes it, it goes on at once.
-        drop(self.came.send(Held { request, path: path.to_owned(), _turn: turn }));
+        drop(self.came.send(Held { request, path: path.to_owned(), turn }));
         drop(given.await);
     }
 
