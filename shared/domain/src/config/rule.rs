@@ -55,7 +55,7 @@ pub struct Convert {
     pub delete: bool,
     /// Makes the target refer to its source, so that the registry lists it beside it. Never done from one
     /// repository to another. By default true for `nydus`, which Harbor then shows as an accessory of its source, and
-    /// false for `estargz`.
+    /// false for `estargz`, and with `overwrite`: registries do not list accessories among their tags.
     pub subject: Option<bool>,
 }
 
@@ -67,7 +67,7 @@ impl Convert {
             options: self.options.clone(),
             platforms: rule.platforms.clone(),
             attestations: rule.attestations,
-            subject: self.subject.unwrap_or_else(|| self.options.format().refers_by_default()),
+            subject: self.subject.unwrap_or(!self.overwrite && self.options.format().refers_by_default()),
             overwrite: self.overwrite,
             adopt: self.adopt,
         }

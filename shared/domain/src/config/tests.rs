@@ -50,11 +50,14 @@ fn a_nydus_image_refers_to_its_source_unless_it_is_not_to() {
     let rows = [
         ("format: nydus", true),
         ("format: nydus, subject: false", false),
+        ("format: nydus, overwrite: true", false),
+        ("format: nydus, overwrite: true, subject: true", true),
         ("format: estargz", false),
         ("format: estargz, subject: true", true),
     ];
     for (entry, expected) in rows {
-        let config = parse(&with_rule(&format!("- convert: [{{ {entry} }}]")), "x").unwrap();
+        let rule = format!("- match: {{ except_tags: [\"*-orig\"] }}\n  convert: [{{ {entry} }}]");
+        let config = parse(&with_rule(&rule), "x").unwrap();
         let (_, output) = config.rules[0].outputs().next().unwrap();
         assert_eq!(output.subject, expected, "{entry}");
     }
