@@ -23,7 +23,7 @@ use crate::feed::{DEPTH, feed};
 use crate::watch::{Event, LayerEnd};
 use chunks::Chunks;
 use facts::{Content, Facts, Sum};
-use overlay::{Found, Overlay};
+use overlay::{Found, Overlay, Refused};
 
 /// Payload of the source that is hashed at a time.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -70,7 +70,7 @@ impl Ends<'_> {
             return Ok(report); // what comes after it was not looked at
         }
         report.bytes += last.size;
-        let mut overlay = Overlay::new();
+        let mut overlay = Overlay::new(self.limits.entries);
         for (layer, diff_id) in &whole.source {
             (overlay, report) = self.apply(whole, (layer, *diff_id), &bootstrap, overlay, report).await?;
         }
@@ -92,10 +92,13 @@ impl Ends<'_> {
         let (limits, chunk_bytes, name) = (self.limits, bootstrap.chunk_size(), whole.name.clone());
         let work = tokio::task::spawn_blocking(move || {
             overlay.begin_layer();
-            let sums = walk(reader, limits, chunk_bytes, |entry, content| {
-                if let Err(impossible) = overlay.apply(entry, content) {
+            let sums = walk(reader, limits, chunk_bytes, |entry, content| match overlay.apply(entry, content) {
+                Err(Refused::TooMany(limit)) => Err(StreamError::TooManyEntries { limit }),
+                Err(impossible @ Refused::Impossible(_)) => {
                     report.differs(format!("{name}: {}: {impossible}, in the source", shown(&entry.path)));
+                    Ok(())
                 }
+                Ok(()) => Ok(()),
             })?;
             Ok::<_, StreamError>((overlay, report, sums))
         });
@@ -158,7 +161,7 @@ fn walk(
     blob: impl std::io::Read,
     limits: Limits,
     chunk_bytes: u64,
-    mut each: impl FnMut(&Entry, Option<Sum>),
+    mut each: impl FnMut(&Entry, Option<Sum>) -> Result<(), StreamError>,
 ) -> Result<LayerSums, StreamError> {
     let mut tar = TarReader::new(LayerReader::new(blob, limits), limits);
     let mut block = vec![0; BLOCK_BYTES];
@@ -177,7 +180,7 @@ fn walk(
                 content.chunk(std::mem::take(&mut chunk).finish());
             }
         }
-        each(tar.entry(), is_file.then(|| content.sum()));
+        each(tar.entry(), is_file.then(|| content.sum()))?;
     }
     tar.into_inner().finish()
 }

@@ -13,6 +13,12 @@ pub(super) struct Overlay {
     files: Vec<File>,
     /// The number of the layer that is applied.
     layer: u32,
+    /// How many names that layer may bring, and has brought.
+    limit: u64,
+    brought: u64,
+    /// How many directories were emptied of what layers below have in them.
+    #[cfg(test)]
+    emptied: usize,
 }
 
 /// A name, and below it others if it is a directory.
@@ -20,6 +26,8 @@ struct Node {
     file: usize,
     /// The layer that has said last what it is.
     layer: u32,
+    /// The layer since which it has nothing of the layers below that one in it.
+    emptied: u32,
     below: BTreeMap<Box<[u8]>, usize>,
     found: bool,
 }
@@ -49,30 +57,45 @@ pub(super) enum Found {
 
 /// A layer that makes no file system.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Impossible(pub(super) &'static str);
+pub(super) enum Refused {
+    /// No tool can apply this.
+    #[error("{0}")]
+    Impossible(&'static str),
+    /// Names beyond the limit, those of directories that no entry names among them.
+    #[error("it brings more names than the limit of {0}")]
+    TooMany(u64),
+}
+use Refused::Impossible;
 
 const ROOT: usize = 0;
 
 impl Overlay {
-    /// An empty file system.
-    pub(super) fn new() -> Self {
-        let mut overlay = Self { nodes: Vec::new(), files: Vec::new(), layer: 0 };
-        let file = overlay.new_file(implicit_directory(), true);
-        overlay.new_node(file);
-        overlay
+    /// An empty file system, to which each layer may bring so many names.
+    pub(super) fn new(limit: u64) -> Self {
+        let root = Node { file: ROOT, layer: 0, emptied: 0, below: BTreeMap::new(), found: false };
+        let file = File { sum: implicit_directory(), is_directory: true, target: None };
+        Self {
+            nodes: vec![root],
+            files: vec![file],
+            layer: 0,
+            limit,
+            brought: 0,
+            #[cfg(test)]
+            emptied: 0,
+        }
     }
 
     /// What comes now lies above all that came before.
     pub(super) fn begin_layer(&mut self) {
         self.layer += 1;
+        self.brought = 0;
     }
 
     /// Applies an entry; `content` is what [`super::facts::Content`] says of a file's.
     ///
     /// # Errors
-    /// A layer that no tool can apply.
-    pub(super) fn apply(&mut self, entry: &Entry, content: Option<Sum>) -> Result<(), Impossible> {
+    /// A layer that no tool can apply, or that brings too much.
+    pub(super) fn apply(&mut self, entry: &Entry, content: Option<Sum>) -> Result<(), Refused> {
         let path = components(&entry.path)?;
         let Some((name, parent)) = path.split_last() else {
             self.apply_root(entry);
@@ -80,11 +103,10 @@ impl Overlay {
         };
         match name.strip_prefix(b".wh.") {
             Some(b".wh..opq") => self.empty(parent),
-            Some(rest) if rest.is_empty() || rest.starts_with(b".wh.") => {}
+            Some(rest) if rest.is_empty() || rest.starts_with(b".wh.") => Ok(()),
             Some(removed) => self.remove(parent, removed),
-            None => self.add(parent, name, entry, content)?,
+            None => self.add(parent, name, entry, content),
         }
-        Ok(())
     }
 
     fn apply_root(&mut self, entry: &Entry) {
@@ -94,13 +116,13 @@ impl Overlay {
         }
     }
 
-    fn add(&mut self, parent: &[&[u8]], name: &[u8], entry: &Entry, content: Option<Sum>) -> Result<(), Impossible> {
+    fn add(&mut self, parent: &[&[u8]], name: &[u8], entry: &Entry, content: Option<Sum>) -> Result<(), Refused> {
         let is_directory = entry.kind == EntryKind::Directory;
         let file = match entry.kind {
             EntryKind::HardLink => self.linked(&entry.link)?,
             _ => self.new_file(Facts::of_entry(entry).sum(content), is_directory),
         };
-        let parent = self.make_directories(parent);
+        let parent = self.make_directories(parent)?;
         let layer = self.layer;
         match self.nodes[parent].below.get(name) {
             Some(&node) if is_directory && self.is_directory(node) => {
@@ -108,7 +130,7 @@ impl Overlay {
                 self.nodes[node].layer = layer;
             }
             Some(_) | None => {
-                let node = self.new_node(file);
+                let node = self.new_node(file)?;
                 self.nodes[parent].below.insert(name.into(), node);
             }
         }
@@ -116,7 +138,7 @@ impl Overlay {
     }
 
     /// The file that a hard link is another name of.
-    fn linked(&self, link: &[u8]) -> Result<usize, Impossible> {
+    fn linked(&self, link: &[u8]) -> Result<usize, Refused> {
         let target = self.find(&components(link)?).ok_or(Impossible("it is a hard link to nothing"))?;
         if self.is_directory(target) {
             return Err(Impossible("it is a hard link to a directory"));
@@ -125,41 +147,44 @@ impl Overlay {
     }
 
     /// The node of a directory; what is missing on the way, or no directory, becomes one.
-    fn make_directories(&mut self, path: &[&[u8]]) -> usize {
+    fn make_directories(&mut self, path: &[&[u8]]) -> Result<usize, Refused> {
         let mut node = ROOT;
         for name in path {
             node = match self.nodes[node].below.get(*name) {
                 Some(&below) if self.is_directory(below) => below,
                 Some(_) | None => {
                     let file = self.new_file(implicit_directory(), true);
-                    let made = self.new_node(file);
+                    let made = self.new_node(file)?;
                     self.nodes[node].below.insert((*name).into(), made);
                     made
                 }
             };
         }
-        node
+        Ok(node)
     }
 
     /// A whiteout: what the layers below have of a path goes. Its parents are made as those of any entry.
-    fn remove(&mut self, parent: &[&[u8]], name: &[u8]) {
-        let parent = self.make_directories(parent);
+    fn remove(&mut self, parent: &[&[u8]], name: &[u8]) -> Result<(), Refused> {
+        let parent = self.make_directories(parent)?;
         if let Some(&node) = self.nodes[parent].below.get(name)
             && !self.keeps_of_this_layer(node)
         {
             self.nodes[parent].below.remove(name);
         }
+        Ok(())
     }
 
     /// An opaque directory: what the layers below have in it goes.
-    fn empty(&mut self, directory: &[&[u8]]) {
-        let node = self.make_directories(directory);
+    fn empty(&mut self, directory: &[&[u8]]) -> Result<(), Refused> {
+        let node = self.make_directories(directory)?;
         self.keep_of_this_layer_below(node);
+        Ok(())
     }
 
     /// Removes what the layers below have of a node; whether anything of this layer is left.
     fn keeps_of_this_layer(&mut self, node: usize) -> bool {
-        let anything = self.keep_of_this_layer_below(node);
+        self.keep_of_this_layer_below(node);
+        let anything = !self.nodes[node].below.is_empty();
         if self.nodes[node].layer < self.layer && anything {
             // The directory was the lower layers'; this layer has put something into it without saying what it is.
             self.nodes[node].file = self.new_file(implicit_directory(), true);
@@ -168,12 +193,18 @@ impl Overlay {
         anything || self.nodes[node].layer == self.layer
     }
 
-    fn keep_of_this_layer_below(&mut self, node: usize) -> bool {
+    /// Once a layer: what is put into a directory after that is of this layer.
+    fn keep_of_this_layer_below(&mut self, node: usize) {
+        if std::mem::replace(&mut self.nodes[node].emptied, self.layer) == self.layer {
+            return;
+        }
+        #[cfg(test)]
+        {
+            self.emptied += 1;
+        }
         let below = std::mem::take(&mut self.nodes[node].below);
-        let kept: BTreeMap<_, _> = below.into_iter().filter(|(_, node)| self.keeps_of_this_layer(*node)).collect();
-        let anything = !kept.is_empty();
+        let kept = below.into_iter().filter(|(_, node)| self.keeps_of_this_layer(*node)).collect();
         self.nodes[node].below = kept;
-        anything
     }
 
     fn find(&self, path: &[&[u8]]) -> Option<usize> {
@@ -189,9 +220,14 @@ impl Overlay {
         self.files.len() - 1
     }
 
-    fn new_node(&mut self, file: usize) -> usize {
-        self.nodes.push(Node { file, layer: self.layer, below: BTreeMap::new(), found: false });
-        self.nodes.len() - 1
+    fn new_node(&mut self, file: usize) -> Result<usize, Refused> {
+        self.brought += 1;
+        if self.brought > self.limit {
+            return Err(Refused::TooMany(self.limit));
+        }
+        let layer = self.layer;
+        self.nodes.push(Node { file, layer, emptied: layer, below: BTreeMap::new(), found: false });
+        Ok(self.nodes.len() - 1)
     }
 }
 
@@ -251,7 +287,7 @@ impl Overlay {
 }
 
 /// The names on the way of a path.
-fn components(path: &[u8]) -> Result<Vec<&[u8]>, Impossible> {
+fn components(path: &[u8]) -> Result<Vec<&[u8]>, Refused> {
     let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
     if names.contains(&&b".."[..]) { Err(Impossible("its path leads upwards")) } else { Ok(names) }
 }

@@ -22,7 +22,7 @@ fn link(path: &str, target: &str) -> Entry {
 
 /// Every path but the root, with a mark: `d` for a directory that an entry made, `i` for one that none made, `f` for files.
 fn left(layers: &[&[Entry]]) -> String {
-    let mut overlay = Overlay::new();
+    let mut overlay = Overlay::new(100);
     for layer in layers {
         overlay.begin_layer();
         for entry in *layer {
@@ -79,15 +79,45 @@ fn refuses_what_nothing_can_apply() {
         (file("../a"), "upwards"),
         (link("a", "x/../f"), "upwards"),
     ] {
-        let mut overlay = Overlay::new();
+        let mut overlay = Overlay::new(100);
         overlay.apply(&dir("d"), None).unwrap();
-        assert!(overlay.apply(&entry, None).unwrap_err().0.contains(expected), "{entry:?}");
+        assert!(overlay.apply(&entry, None).unwrap_err().to_string().contains(expected), "{entry:?}");
+    }
+}
+
+#[test]
+fn a_layer_empties_a_directory_once() {
+    let names = |layer: &str| (0..100).map(|at| file(&format!("d/{layer}/{at}"))).collect::<Vec<_>>();
+    let marks = ["d/.wh..wh..opq", "d/b/.wh..wh..opq", ".wh.d", "d/.wh.b"].map(file).into_iter().cycle().take(400);
+    let mut overlay = Overlay::new(1000);
+    for layer in [names("a"), [names("b"), marks.collect(), names("b")].concat()] {
+        overlay.begin_layer();
+        layer.iter().for_each(|entry| overlay.apply(entry, None).unwrap());
+    }
+    let mut left = 0;
+    overlay.walk(&mut |_, _| left += 1);
+    assert_eq!((left, overlay.emptied), (103, 102), "root, d, d/b and what is in it; d, d/a and what was in it");
+}
+
+#[test]
+fn directories_that_no_entry_names_are_counted() {
+    let refused = |limit, entries: &[Entry]| {
+        let mut overlay = Overlay::new(limit);
+        entries.iter().find_map(|entry| {
+            overlay.begin_layer();
+            overlay.apply(entry, None).err()
+        })
+    };
+    assert_eq!(refused(4, &[file("a/b/c/d")]), None);
+    assert_eq!(refused(4, &[file("a/b/c/d"), file("a/b/e/f/g/h")]), None, "each layer is counted for itself");
+    for deep in [file("a/b/c/d/e"), file("a/b/c/d/e/.wh.f"), file("a/b/c/d/e/.wh..wh..opq")] {
+        assert_eq!(refused(4, std::slice::from_ref(&deep)), Some(Refused::TooMany(4)), "{deep:?}");
     }
 }
 
 #[test]
 fn strikes_off_paths_and_sees_which_are_one_file() {
-    let mut overlay = Overlay::new();
+    let mut overlay = Overlay::new(100);
     let content = Digest::of(b"x");
     overlay.begin_layer();
     overlay.apply(&file("a"), Some(content)).unwrap();
