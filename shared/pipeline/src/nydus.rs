@@ -31,6 +31,16 @@ pub(crate) fn without_annotations(annotations: &mut Annotations) {
     }
 }
 
+/// Whether what [`annotations`] writes names the manifest `source`, where it is there.
+pub(crate) fn is_made_of(annotations: &Annotations, source: Digest) -> bool {
+    annotations.get(SOURCE_DIGEST).is_none_or(|said| *said == source.to_string())
+}
+
+/// Whether what [`annotations`] writes names the version of the file system that is read here, where it is there.
+pub(crate) fn is_known_version(annotations: &Annotations) -> bool {
+    annotations.get(accel_driver_nydus::FS_VERSION).is_none_or(|said| said == "6")
+}
+
 /// The history's entry for the bootstrap layer.
 pub(crate) fn history() -> Value {
     json!({"created_by": "Nydus Converter", "comment": "Nydus Bootstrap Layer"})

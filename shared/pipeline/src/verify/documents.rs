@@ -131,6 +131,13 @@ fn compare_image(source: &SourceImage, target: &SourceImage, top: Digest, report
         (Some(source), Some(target)) => same_entry(source, target),
         (_, _) => true,
     };
+    let said = |annotations: &Annotations| {
+        let mut said = unmarked(annotations);
+        if is_nydus {
+            nydus::without_annotations(&mut said);
+        }
+        said
+    };
     let differs = match is_nydus {
         false => "the configuration differs in more than diff ids",
         true => "the configuration differs in more than diff ids and the history's last entry",
@@ -139,12 +146,17 @@ fn compare_image(source: &SourceImage, target: &SourceImage, top: Digest, report
         ("the manifest is not of OCI's type", ours.media_type == media_type::OCI_MANIFEST),
         ("the configuration is not of OCI's type", ours.config.media_type == media_type::OCI_CONFIG),
         (differs, target.config == config),
-        (
-            "the manifest has other annotations than the source's",
-            unmarked(&ours.annotations) == unmarked(&theirs.annotations),
-        ),
+        ("the manifest has other annotations than the source's", said(&ours.annotations) == said(&theirs.annotations)),
         ("the manifest has other members than the source's", ours.other == theirs.other),
         ("the index's entry has other annotations or another platform than the source's", entries),
+        (
+            "an annotation of Nydus's says that its manifest was made of another",
+            !is_nydus || nydus::is_made_of(&ours.annotations, source.descriptor.digest),
+        ),
+        (
+            "an annotation of Nydus's names another version of the file system",
+            !is_nydus || nydus::is_known_version(&ours.annotations),
+        ),
         ("the manifest says that it was made of another source", made_of.is_none_or(|digest| digest == top)),
         (
             "it has another number of layers than its source makes it",
@@ -196,6 +208,5 @@ fn unmarked(annotations: &Annotations) -> Annotations {
     for key in [marker::SOURCE_REFERENCE, marker::SOURCE_DIGEST, marker::RULE, marker::FORMAT] {
         annotations.remove(key);
     }
-    nydus::without_annotations(&mut annotations);
     annotations
 }

@@ -103,49 +103,45 @@ fn end_with(stage: &Stage, blob: &[u8]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_wrong_thing_about_the_image_is_named() {
     type Edit = fn(&Stage);
-    fn manifest(stage: &Stage, edit: impl FnOnce(&mut Value)) {
-        let mut manifest = stage.document("2");
-        edit(&mut manifest);
-        stage.put_manifest("2", &manifest);
-    }
-    fn config(stage: &Stage, edit: impl FnOnce(&mut Value)) {
-        let mut config = stage.config("2");
-        edit(&mut config);
-        stage.put_config("2", &config);
-    }
     fn forget(manifest: &mut Value, layer: usize, key: &str) {
         manifest["layers"][layer]["annotations"].as_object_mut().unwrap().remove(key);
     }
-    let rows: [(&str, Edit); 12] = [
+    fn say(stage: &Stage, key: &str, value: &str) {
+        let key = format!("containerd.io/snapshot/nydus-{key}");
+        stage.edit_manifest(|manifest| manifest["annotations"][key] = json!(value));
+    }
+    let rows: [(&str, Edit); 14] = [
+        ("that its manifest was made of another", |stage| say(stage, "source-digest", &Digest::of(b"").to_string())),
+        ("another version of the file system", |stage| say(stage, "fs-version", "5")),
         ("more than diff ids and the history", |stage| {
-            config(stage, |config| config["config"]["Cmd"] = json!(["/evil"]))
+            stage.edit_config(|config| config["config"]["Cmd"] = json!(["/evil"]))
         }),
         ("more than diff ids and the history", |stage| {
-            config(stage, |config| drop(config.as_object_mut().unwrap().remove("history")));
+            stage.edit_config(|config| drop(config.as_object_mut().unwrap().remove("history")));
         }),
         ("another number of layers", |stage| {
             let id = stage.config("2")["rootfs"]["diff_ids"][0].clone();
-            config(stage, |config| config["rootfs"]["diff_ids"].as_array_mut().unwrap().insert(0, id));
+            stage.edit_config(|config| config["rootfs"]["diff_ids"].as_array_mut().unwrap().insert(0, id));
             let layer = stage.document("2")["layers"][0].clone();
-            manifest(stage, |manifest| manifest["layers"].as_array_mut().unwrap().insert(0, layer));
+            stage.edit_manifest(|manifest| manifest["layers"].as_array_mut().unwrap().insert(0, layer));
         }),
         ("the last layer is no bootstrap", |stage| {
-            manifest(stage, |manifest| forget(manifest, 2, "containerd.io/snapshot/nydus-bootstrap"));
+            stage.edit_manifest(|manifest| forget(manifest, 2, "containerd.io/snapshot/nydus-bootstrap"));
         }),
         ("does not say that it is a blob", |stage| {
-            manifest(stage, |manifest| forget(manifest, 0, "containerd.io/snapshot/nydus-blob"));
+            stage.edit_manifest(|manifest| forget(manifest, 0, "containerd.io/snapshot/nydus-blob"));
         }),
         ("is not of the type of Nydus's blobs", |stage| {
-            manifest(stage, |manifest| manifest["layers"][1]["mediaType"] = json!(media_type::OCI_LAYER));
+            stage.edit_manifest(|manifest| manifest["layers"][1]["mediaType"] = json!(media_type::OCI_LAYER));
         }),
         ("has another diff id than its digest", |stage| {
-            config(stage, |config| config["rootfs"]["diff_ids"][0] = json!(Digest::of(b"other")));
+            stage.edit_config(|config| config["rootfs"]["diff_ids"][0] = json!(Digest::of(b"other")));
         }),
         ("the bootstrap layer has another diff id", |stage| {
-            config(stage, |config| config["rootfs"]["diff_ids"][2] = json!(Digest::of(b"other")));
+            stage.edit_config(|config| config["rootfs"]["diff_ids"][2] = json!(Digest::of(b"other")));
         }),
         ("which is no layer of the image", |stage| {
-            manifest(stage, |manifest| manifest["layers"][0] = manifest["layers"][1].clone());
+            stage.edit_manifest(|manifest| manifest["layers"][0] = manifest["layers"][1].clone());
         }),
         ("there is no `image/image.boot`", |stage| end_with(stage, &compress::gzip(&tar(&[file("x", b"")])))),
         ("no RAFS v6 bootstrap", |stage| {

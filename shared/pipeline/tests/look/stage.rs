@@ -117,6 +117,20 @@ impl Stage {
         serde_json::from_slice(&self.content().blob(APP, digest).unwrap()).unwrap()
     }
 
+    /// Changes the manifest under tag `2`.
+    pub(crate) fn edit_manifest(&self, edit: impl FnOnce(&mut Value)) {
+        let mut manifest = self.document("2");
+        edit(&mut manifest);
+        self.put_manifest("2", &manifest);
+    }
+
+    /// Changes the configuration of the image under tag `2`.
+    pub(crate) fn edit_config(&self, edit: impl FnOnce(&mut Value)) {
+        let mut config = self.config("2");
+        edit(&mut config);
+        self.put_config("2", &config);
+    }
+
     /// Puts another configuration under the image of a tag.
     pub(crate) fn put_config(&self, tag: &str, config: &Value) {
         let text = config.to_string();

@@ -8,7 +8,7 @@ use accel_stream::Limits;
 use accel_test_support::image::Layer;
 use accel_test_support::tar::{char_device, dir, file, hardlink, symlink};
 use accel_test_support::{Entry, Fault, ImageBuilder, IndexBuilder, Request, Rule, nasty_tar, tar};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::stage::{APP, Stage, converted, marked, plain};
 
@@ -172,39 +172,35 @@ async fn every_wrong_thing_about_a_layer_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_wrong_thing_about_the_documents_is_named() {
     type Edit = fn(&Stage);
-    fn manifest(stage: &Stage, edit: impl FnOnce(&mut Value)) {
-        let mut manifest = stage.document("2");
-        edit(&mut manifest);
-        stage.put_manifest("2", &manifest);
-    }
-    fn config(stage: &Stage, edit: impl FnOnce(&mut Value)) {
-        let mut config = stage.config("2");
-        edit(&mut config);
-        stage.put_config("2", &config);
-    }
-    let rows: [(&str, Edit); 9] = [
-        ("differs in more than diff ids", |stage| config(stage, |config| config["config"]["Cmd"] = json!(["/evil"]))),
-        ("differs in more than diff ids", |stage| config(stage, |config| config["x"] = json!(1))),
-        ("other annotations", |stage| manifest(stage, |manifest| manifest["annotations"]["x"] = json!("y"))),
-        ("other members", |stage| manifest(stage, |manifest| manifest["artifactType"] = json!("x/y"))),
+    let rows: [(&str, Edit); 10] = [
+        ("other annotations", |stage| {
+            let key = "containerd.io/snapshot/nydus-source-digest";
+            stage.edit_manifest(|manifest| manifest["annotations"][key] = json!("of no Nydus image"));
+        }),
+        ("differs in more than diff ids", |stage| {
+            stage.edit_config(|config| config["config"]["Cmd"] = json!(["/evil"]))
+        }),
+        ("differs in more than diff ids", |stage| stage.edit_config(|config| config["x"] = json!(1))),
+        ("other annotations", |stage| stage.edit_manifest(|manifest| manifest["annotations"]["x"] = json!("y"))),
+        ("other members", |stage| stage.edit_manifest(|manifest| manifest["artifactType"] = json!("x/y"))),
         ("the target was made of", |stage| {
             let other = json!(Digest::of(b"other"));
-            manifest(stage, |manifest| manifest["annotations"]["io.accel.source.digest"] = other);
+            stage.edit_manifest(|manifest| manifest["annotations"]["io.accel.source.digest"] = other);
         }),
         ("the configuration is not of OCI's type", |stage| {
-            manifest(stage, |manifest| manifest["config"]["mediaType"] = json!(media_type::DOCKER_CONFIG));
+            stage.edit_manifest(|manifest| manifest["config"]["mediaType"] = json!(media_type::DOCKER_CONFIG));
         }),
         ("another number of layers", |stage| {
             let id = stage.config("2")["rootfs"]["diff_ids"][0].clone();
-            config(stage, |config| config["rootfs"]["diff_ids"] = json!([id, id, id]));
+            stage.edit_config(|config| config["rootfs"]["diff_ids"] = json!([id, id, id]));
             let layer = stage.document("2")["layers"][0].clone();
-            manifest(stage, |manifest| manifest["layers"] = json!([layer, layer, layer]));
+            stage.edit_manifest(|manifest| manifest["layers"] = json!([layer, layer, layer]));
         }),
         ("gives the same layer another diff id", |stage| {
-            config(stage, |config| config["rootfs"]["diff_ids"][1] = json!(Digest::of(b"other")));
+            stage.edit_config(|config| config["rootfs"]["diff_ids"][1] = json!(Digest::of(b"other")));
         }),
         ("a media type that is not OCI's", |stage| {
-            manifest(stage, |manifest| manifest["layers"][1]["mediaType"] = json!(media_type::DOCKER_LAYER_GZIP));
+            stage.edit_manifest(|manifest| manifest["layers"][1]["mediaType"] = json!(media_type::DOCKER_LAYER_GZIP));
         }),
     ];
     for (expected, edit) in rows {

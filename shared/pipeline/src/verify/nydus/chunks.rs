@@ -101,6 +101,11 @@ fn compare(mut blob: impl Read, compressor: Compressor, chunks: &BTreeMap<u64, C
     let mut at = 0;
     let mut stored = Vec::new();
     for (&offset, chunk) in chunks {
+        let longest = longest(compressor, chunk.uncompressed_size.into());
+        if u64::from(chunk.compressed_size) > longest {
+            wrong.push(format!("its chunk at {offset} has {} bytes, more than {longest}", chunk.compressed_size));
+            continue;
+        }
         let read = match offset.checked_sub(at) {
             Some(gap) => skip(&mut blob, gap).and_then(|()| take(&mut blob, chunk.compressed_size, &mut stored)),
             None => {
@@ -120,6 +125,14 @@ fn compare(mut blob: impl Read, compressor: Compressor, chunks: &BTreeMap<u64, C
     // The rest only for the digest, which the other side of the bridge compares.
     drop(io::copy(&mut blob, &mut io::sink()));
     wrong
+}
+
+/// What `bytes` may become at most: by the bounds of LZ4 and of zstd, the greater for each part.
+const fn longest(compressor: Compressor, bytes: u64) -> u64 {
+    match compressor {
+        Compressor::None => bytes,
+        Compressor::Lz4Block | Compressor::Zstd => bytes + bytes / 255 + 64,
+    }
 }
 
 fn skip(blob: &mut impl Read, bytes: u64) -> io::Result<()> {
@@ -151,6 +164,20 @@ mod tests {
         (offset, place)
     }
 
+    fn stored_in(bytes: u32, (offset, place): (u64, ChunkRef)) -> (u64, ChunkRef) {
+        (offset, ChunkRef { compressed_size: bytes, ..place })
+    }
+
+    #[test]
+    fn no_compressor_passes_its_bound() {
+        let noise = accel_test_support::noise(4 << 20, 1);
+        for bytes in [0, 1, 100, 4096, 128 << 10, 4 << 20] {
+            let zstd = accel_test_support::compress::zstd(&noise[..bytes]).len() as u64;
+            assert!(zstd <= longest(Compressor::Zstd, bytes as u64), "{bytes}: {zstd}");
+        }
+        assert!(longest(Compressor::Lz4Block, 4 << 20) < 5 << 20);
+    }
+
     #[test]
     fn chunks_are_compared_where_they_lie() {
         let blob = b"one..three";
@@ -162,6 +189,8 @@ mod tests {
             (vec![chunk(0, b"one.."), chunk(3, b"..")], Some("at 3 and before it")),
             (vec![chunk(5, b"three and more")], Some("at 5 cannot be read")),
             (vec![chunk(50, b"x")], Some("at 50 cannot be read")),
+            (vec![stored_in(4, chunk(0, b"one"))], Some("at 0 has 4 bytes, more than 3")),
+            (vec![stored_in(u32::MAX, chunk(0, b"one")), chunk(5, b"three")], Some("at 0 has 4294967295 bytes")),
         ];
         for (chunks, expected) in rows {
             let found = compare(&blob[..], Compressor::None, &chunks.clone().into_iter().collect());
