@@ -90,8 +90,8 @@ impl Function {
         answer
     }
 
-    /// What cannot be settled now, for want of a configuration or of the table, is put off. Returned again and again, it
-    /// would come to the dead-letter queue, and its task be left lying once all is well again.
+    /// What cannot be settled now, for want of a configuration or of the table, is put off, and that is counted. Returned
+    /// again and again, it would come to the dead-letter queue, and its task be left lying once all is well again.
     async fn settle(&self, records: Vec<SqsMessage>, invocation: &Invocation) -> SqsBatchResponse {
         let converter = self.converter().await.ok();
         let now = self.environment.clock().now();
@@ -100,12 +100,9 @@ impl Function {
         let settle = async |message: &Message| {
             let verdict = match &converter {
                 Some(converter) => converter.settle(message, &stop).boxed().await,
-                None => Verdict::Return,
+                None => Verdict::PutOff,
             };
-            match verdict {
-                Verdict::Acknowledge => Verdict::Acknowledge,
-                Verdict::Return => batch::put_off(&*self.queue, message).await,
-            }
+            batch::carry_out(verdict, message, &*self.queue, &self.metrics).await
         };
         let response = time::stopped_in_time(invocation.left(), &stop, batch::settle(&records, settle)).await;
         self.add_totals().await;

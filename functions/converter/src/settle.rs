@@ -14,7 +14,7 @@ use accel_runtime::Metrics;
 use accel_runtime::clock::now;
 use accel_tasks::{LayerCache, Message, StoreError, TaskQueue, TaskStore, enqueue};
 use futures::FutureExt;
-use tracing::{info, instrument, warn};
+use tracing::{error, info, instrument, warn};
 
 use crate::counts::Counts;
 use crate::heartbeat::Heartbeat;
@@ -26,7 +26,9 @@ use crate::run::{Ended, RunError};
 pub enum Verdict {
     /// It is settled.
     Acknowledge,
-    /// What became of it could not be recorded: it has to come back.
+    /// What became of it could not be recorded now: it has to come back later.
+    PutOff,
+    /// No later attempt settles it, either: it comes back as it is, until its queue gives it up and somebody looks.
     Return,
 }
 
@@ -68,10 +70,7 @@ impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
         };
         match settled {
             Ok(()) => Verdict::Acknowledge,
-            Err(error) => {
-                warn!(error = %error, "the message comes back: what became of its task could not be recorded");
-                Verdict::Return
-            }
+            Err(error) => unsettled(&error),
         }
     }
 
@@ -172,6 +171,20 @@ impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
     }
 }
 
+/// What an error of the store or the queue means for the message: the class decides.
+fn unsettled(error: &StoreError) -> Verdict {
+    match error.class() {
+        ErrorClass::Transient(_) | ErrorClass::Interrupted => {
+            warn!(%error, "the message comes back later: what became of its task could not be recorded");
+            Verdict::PutOff
+        }
+        ErrorClass::Permanent => {
+            error!(%error, "the message comes back, and no attempt settles it: somebody has to look at its task");
+            Verdict::Return
+        }
+    }
+}
+
 /// What an error means for the task: the class decides.
 fn step_after(
     task: &mut Task,
@@ -216,3 +229,22 @@ pub(crate) fn too_large((layer, size): (Digest, u64)) -> String {
 
 /// While a target is taken, a task looks again after this.
 pub(crate) const TARGET_BUSY: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_go_well_later_is_put_off() {
+        let rows = [
+            (StoreError::Unavailable("time-out".to_owned()), Verdict::PutOff),
+            (StoreError::Conflict, Verdict::PutOff),
+            (StoreError::InUse("accel.redb".to_owned()), Verdict::PutOff),
+            (StoreError::Damaged { what: "task a".to_owned(), detail: "no digest".to_owned() }, Verdict::Return),
+            (StoreError::BadCursor, Verdict::Return),
+        ];
+        for (error, expected) in rows {
+            assert_eq!(unsettled(&error), expected, "{error}");
+        }
+    }
+}

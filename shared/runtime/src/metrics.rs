@@ -67,6 +67,8 @@ pub enum Counted {
     Phase(Phase, Duration),
     /// A message has waited in the queue.
     Waited(Duration),
+    /// A message could not be settled yet, and was put off.
+    PutOff,
     /// A webhook request was answered with an HTTP status.
     Answered(u16, Duration),
 }
@@ -130,6 +132,11 @@ impl Metrics {
     /// A message has waited in the queue.
     pub fn message_waited(&self, took: Duration) {
         self.count(&Counted::Waited(took));
+    }
+
+    /// A message could not be settled yet, and was put off.
+    pub fn message_put_off(&self) {
+        self.count(&Counted::PutOff);
     }
 
     /// A webhook request was answered with HTTP status `code`.

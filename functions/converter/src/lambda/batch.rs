@@ -1,10 +1,11 @@
-//! A batch of messages: all at once, each for itself. One that cannot be read, or whose outcome could not be recorded, is
-//! returned; the others are not.
+//! A batch of messages: all at once, each for itself. One that cannot be settled now is put off; one that cannot be read,
+//! or that no attempt settles, is returned; the others are not.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use accel_domain::Timestamp;
+use accel_runtime::Metrics;
 use accel_tasks::{Message, TaskQueue};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use futures::FutureExt as _;
@@ -19,7 +20,7 @@ const PUT_OFF: Duration = Duration::from_secs(60);
 /// Settles `records` with `settle`, and says which of them are to come back.
 pub(super) async fn settle(records: &[SqsMessage], settle: impl AsyncFn(&Message) -> Verdict) -> SqsBatchResponse {
     let verdicts = join_all(records.iter().map(|record| one(record, &settle))).await;
-    let returned = records.iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Return);
+    let returned = records.iter().zip(verdicts).filter(|(_, verdict)| *verdict != Verdict::Acknowledge);
     let mut response = SqsBatchResponse::default();
     response.batch_item_failures = returned.map(|(record, _)| failure(record)).collect();
     response
@@ -43,11 +44,23 @@ async fn one(record: &SqsMessage, settle: impl AsyncFn(&Message) -> Verdict) -> 
     })
 }
 
-/// Sends `message` again, for later, in place of the one that was received: so it is not counted as one that brought the
-/// function down.
-pub(super) async fn put_off(queue: &impl TaskQueue, message: &Message) -> Verdict {
+/// Does for `message` what `verdict` says. To put it off, it is sent again, for later, in place of the one that was
+/// received: so it is not counted as one that brought the function down. Nor does the queue know then for how long it has
+/// been put off, so each time is counted here.
+pub(super) async fn carry_out(
+    verdict: Verdict,
+    message: &Message,
+    queue: &impl TaskQueue,
+    metrics: &Metrics,
+) -> Verdict {
+    if verdict != Verdict::PutOff {
+        return verdict;
+    }
     match queue.send(message, PUT_OFF).await {
-        Ok(()) => Verdict::Acknowledge,
+        Ok(()) => {
+            metrics.message_put_off();
+            Verdict::Acknowledge
+        }
         Err(error) => {
             warn!(%error, task.id = %message.task, "a message could not be put off: it comes back");
             Verdict::Return
@@ -73,8 +86,10 @@ pub(super) fn waited(record: &SqsMessage, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
 
+    use accel_runtime::metrics::{Counted, Outlet};
     use accel_tasks::{Received, StoreError};
 
     use super::*;
@@ -148,13 +163,27 @@ mod tests {
         }
     }
 
+    /// How often a message was put off.
+    #[derive(Default)]
+    struct PutOffs(AtomicUsize);
+
+    impl Outlet for PutOffs {
+        fn count(&self, counted: &Counted) {
+            assert!(matches!(counted, Counted::PutOff), "{counted:?}");
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     #[tokio::test]
-    async fn what_cannot_be_settled_yet_is_sent_again_and_not_counted() {
+    async fn what_cannot_be_settled_yet_is_sent_again_and_that_is_counted() {
         let batch: Vec<_> = [record("a", 1), record("b", 2)].into_iter().chain(records(POISON)).collect();
         let poison = batch[2].message_id.clone().unwrap();
-        let open = Outbox::default();
-        let response = settle(&batch, async |message: &Message| put_off(&open, message).await).await;
+        let (open, put_offs) = (Outbox::default(), Arc::new(PutOffs::default()));
+        let metrics = Metrics::with(vec![put_offs.clone()]);
+        let put_off = async |message: &Message| carry_out(Verdict::PutOff, message, &open, &metrics).await;
+        let response = settle(&batch, put_off).await;
         assert_eq!(returned(&response), [poison.as_str()]);
+        assert_eq!(put_offs.0.load(Ordering::Relaxed), 2);
         let sent = open.sent.into_inner().unwrap();
         let bodies: Vec<Message> =
             batch[..2].iter().map(|record| serde_json::from_str(record.body.as_deref().unwrap()).unwrap()).collect();
@@ -162,8 +191,23 @@ mod tests {
         assert!(sent.iter().all(|(_, delay)| *delay == PUT_OFF));
 
         let closed = Outbox { is_closed: true, ..Outbox::default() };
-        let response = settle(&batch, async |message: &Message| put_off(&closed, message).await).await;
-        assert_eq!(returned(&response), ["a", "b", poison.as_str()]);
+        let put_off = async |message: &Message| carry_out(Verdict::PutOff, message, &closed, &metrics).await;
+        assert_eq!(returned(&settle(&batch, put_off).await), ["a", "b", poison.as_str()]);
+        assert_eq!(put_offs.0.load(Ordering::Relaxed), 2, "these come back");
+    }
+
+    /// So that the queue counts how often it was received, and gives it up, which raises the alarm.
+    #[tokio::test]
+    async fn what_no_attempt_settles_is_returned_as_it_is() {
+        let (open, put_offs) = (Outbox::default(), Arc::new(PutOffs::default()));
+        let metrics = Metrics::with(vec![put_offs.clone()]);
+        let batch = [record("hopeless", 1), record("good", 2)];
+        let settled = async |message: &Message| {
+            let verdict = if message.generation == 1 { Verdict::Return } else { Verdict::Acknowledge };
+            carry_out(verdict, message, &open, &metrics).await
+        };
+        assert_eq!(returned(&settle(&batch, settled).await), ["hopeless"]);
+        assert_eq!((open.sent.into_inner().unwrap().len(), put_offs.0.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[tokio::test]

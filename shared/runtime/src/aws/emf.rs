@@ -57,6 +57,7 @@ impl Outlet for Emf {
                 histogram!("PhaseDuration", "Phase" => phase_name(*phase)).record(took.as_secs_f64() * 1000.0);
             }
             Counted::Waited(took) => histogram!("QueueAge").record(took.as_secs_f64() * 1000.0),
+            Counted::PutOff => counter!("MessagesPutOff").increment(1),
             Counted::Answered(code, took) => {
                 counter!("WebhookRequests", "Status" => code.to_string()).increment(1);
                 histogram!("WebhookDuration", "Status" => code.to_string()).record(took.as_secs_f64() * 1000.0);
@@ -86,6 +87,7 @@ fn describe() {
         ("BytesRead", Unit::Bytes),
         ("BytesWritten", Unit::Bytes),
         ("Layers", Unit::Count),
+        ("MessagesPutOff", Unit::Count),
         ("WebhookRequests", Unit::Count),
     ] {
         describe_counter!(name, unit, "");
@@ -153,6 +155,8 @@ mod tests {
         }
         metrics.phase_took(Phase::Convert, Duration::from_millis(20));
         metrics.message_waited(Duration::from_secs(2));
+        metrics.message_put_off();
+        metrics.message_put_off();
         metrics.webhook_answered(401, Duration::from_millis(3));
         let lines = flushed(emf);
         for line in &lines {
@@ -174,6 +178,7 @@ mod tests {
         assert_eq!(find("Conversions", "Outcome", "failed"), 1);
         assert_eq!(find("BytesRead", "Format", "estargz"), 30);
         assert_eq!(find("Layers", "Layer", "reused"), 6);
+        assert_eq!(find("MessagesPutOff", "Function", "converter"), 2);
         assert_eq!(find("WebhookRequests", "Status", "401"), 1);
         for (name, dimension, value, expected) in [
             ("PhaseDuration", "Phase", "convert", 20.0),

@@ -92,7 +92,7 @@ impl Outlet for Page {
                 self.request_duration.observe(took.as_secs_f64());
             }
             // Of this process, a trace says more.
-            Counted::Phase(..) | Counted::Waited(_) => {}
+            Counted::Phase(..) | Counted::Waited(_) | Counted::PutOff => {}
         }
     }
 }

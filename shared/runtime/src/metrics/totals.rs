@@ -58,7 +58,12 @@ impl Outlet for Totals {
     fn count(&self, counted: &Counted) {
         match counted {
             Counted::Ended(ended) => self.ended(ended),
-            Counted::Started | Counted::Stopped | Counted::Phase(..) | Counted::Waited(_) | Counted::Answered(..) => {}
+            Counted::Started
+            | Counted::Stopped
+            | Counted::Phase(..)
+            | Counted::Waited(_)
+            | Counted::PutOff
+            | Counted::Answered(..) => {}
         }
     }
 }
