@@ -113,11 +113,12 @@ impl Function {
     async fn sweep(&self, invocation: &Invocation) -> Result<(), Failure> {
         let converter = self.converter().await?;
         let round = converter.sweep(ROUND).boxed();
-        match tokio::time::timeout(time::to_work(invocation.left()), round).await {
+        let swept = tokio::time::timeout(time::to_work(invocation.left()), round).await;
+        self.add_totals().await;
+        match swept {
             Ok(swept) => swept?,
             Err(_) => warn!("the time for the sweeper was not enough; the next round goes on"),
         }
-        self.add_totals().await;
         Ok(())
     }
 

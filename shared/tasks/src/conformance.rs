@@ -25,7 +25,7 @@ use accel_domain::task::{
 use accel_domain::{Format, Output, Retry, Timestamp};
 use accel_image::Digest;
 
-use crate::{Admission, LayerCache, StoreError, TaskQueue, TaskStore, start_unit};
+use crate::{Admission, LayerCache, StoreError, Swept, TaskQueue, TaskStore, start_unit, sweep};
 
 /// An empty store, queue and cache, and the time of the queue.
 pub trait Fixture: Sync {
@@ -106,6 +106,7 @@ macro_rules! conformance {
             a_task_whose_lease_expired_is_sent_once
             a_task_older_than_the_queues_retention_is_sent_again
             a_task_out_of_attempts_is_failed_with_the_last_reason
+            a_round_with_an_error_tells_of_every_task_that_it_has_failed
             a_running_task_and_an_ended_one_are_left_alone
             at_most_so_many_tasks_are_swept_at_once
             a_task_whose_sender_died_is_run_in_the_end
@@ -288,6 +289,11 @@ async fn renew(
     let progress = Progress { layers_total: 10, layers_converted: layers, ..Progress::default() };
     let renewed = store.update(id, now, |task| Ok(task.renew(owner, 1, (Phase::Convert, progress), now)?)).await;
     renewed.map(|(_, renewal)| renewal)
+}
+
+/// One round of the sweeper, in which nothing goes wrong.
+async fn swept(f: &impl Fixture, limit: usize, now: Timestamp) -> Swept {
+    sweep(f.tasks(), f.queue(), &policy(), limit, now, |_| ()).await.unwrap()
 }
 
 /// The owner of the running task says that it cannot succeed.

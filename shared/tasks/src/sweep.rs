@@ -34,16 +34,17 @@ pub async fn enqueue(
 }
 
 /// What one round of the sweeper did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Messages sent, to tasks and to units.
     pub enqueued: usize,
-    /// Tasks that were out of attempts, as they have ended.
-    pub failed: Vec<Task>,
+    /// Tasks that were out of attempts and have ended.
+    pub failed: usize,
 }
 
 /// One round of the sweeper over at most `limit` tasks and as many units; due each minute. One that cannot be swept does
-/// not keep the others from it.
+/// not keep the others from it. `ended` hears of each task that is given up as soon as it is, whatever becomes of the
+/// round.
 ///
 /// # Errors
 /// The first error, after all were tried.
@@ -53,15 +54,17 @@ pub async fn sweep(
     policy: &RetryPolicy,
     limit: usize,
     now: Timestamp,
+    mut ended: impl FnMut(&Task),
 ) -> Result<Swept, StoreError> {
-    let mut swept = Swept::default();
-    let mut outcome = Ok(());
+    let (mut enqueued, mut failed, mut outcome) = (0, 0, Ok(()));
+    let mut given_up = |task: Option<Task>| {
+        failed += usize::from(task.is_some());
+        task.iter().for_each(&mut ended);
+    };
     for task in store.to_sweep(policy, limit, now).await? {
         let done = match task.sweep(policy, now) {
-            Some(Sweep::Enqueue) => {
-                enqueue(store, queue, &task, Duration::ZERO, now).await.map(|()| swept.enqueued += 1)
-            }
-            Some(Sweep::Fail) => abandon(store, &task, policy, now).await.map(|failed| swept.failed.extend(failed)),
+            Some(Sweep::Enqueue) => enqueue(store, queue, &task, Duration::ZERO, now).await.map(|()| enqueued += 1),
+            Some(Sweep::Fail) => abandon(store, &task, policy, now).await.map(&mut given_up),
             None => Ok(()),
         };
         outcome = outcome.and(done);
@@ -69,17 +72,14 @@ pub async fn sweep(
     for unit in store.units_to_sweep(policy, limit, now).await? {
         let done = match unit.sweep(policy, now) {
             Some(Sweep::Enqueue) => {
-                enqueue_unit(store, queue, &unit, Duration::ZERO, now).await.map(|()| swept.enqueued += 1)
+                enqueue_unit(store, queue, &unit, Duration::ZERO, now).await.map(|()| enqueued += 1)
             }
-            Some(Sweep::Fail) => {
-                let failed = fail_unit(store, &unit.key, &unit.reason, policy, now).await;
-                failed.map(|task| swept.failed.extend(task))
-            }
+            Some(Sweep::Fail) => fail_unit(store, &unit.key, &unit.reason, policy, now).await.map(&mut given_up),
             None => Ok(()),
         };
         outcome = outcome.and(done);
     }
-    outcome.map(|()| swept)
+    outcome.map(|()| Swept { enqueued, failed })
 }
 
 /// Gives `task` up unless somebody has taken care of it since it was read: as it has ended then.

@@ -9,7 +9,7 @@ use futures::future::join_all;
 
 use super::{
     Fixture, MINUTE, admit, created, digest, end_unit, fanned_out, later, lease_end, policy, push, push_of_own, read,
-    renew, start, start_time, unit_key,
+    renew, start, start_time, swept, unit_key,
 };
 use crate::{Admission, ListQuery, Message, StoreError, TaskQueue, TaskStore, fail_unit, renew_unit, start_unit};
 
@@ -216,7 +216,7 @@ async fn deliver(f: &impl Fixture, id: &TaskId, message: &Message, now: Timestam
 /// Runs whatever waits, a message at a time, each worker dying right after its write; sweeps in between.
 async fn until_ended(f: &impl Fixture, id: &TaskId, mut now: Timestamp) -> Task {
     for _ in 0..30 {
-        crate::sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap();
+        swept(f, 100, now).await;
         while let Some(received) = f.queue().receive(Duration::ZERO, Duration::from_secs(1)).await.unwrap() {
             f.queue().acknowledge(&received.receipt).await.unwrap();
             deliver(f, id, &received.message, now).await;

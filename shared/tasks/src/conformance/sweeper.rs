@@ -6,9 +6,9 @@ use accel_domain::task::{LEASE, Start, State, Sweep, Task, TaskId};
 use accel_domain::{Retry, Timestamp};
 
 use super::{
-    DAY, Fixture, HOUR, MINUTE, created, later, policy, push, push_of_own, read, run_and_fail, start, start_time,
+    DAY, Fixture, HOUR, MINUTE, created, later, policy, push, push_of_own, read, run_and_fail, start, start_time, swept,
 };
-use crate::{Message, Swept, TaskQueue, TaskStore, enqueue, sweep};
+use crate::{Message, Received, StoreError, Swept, TaskQueue, TaskStore, enqueue, sweep};
 
 async fn due(f: &impl Fixture, now: Timestamp) -> Vec<(TaskId, Option<Sweep>)> {
     let tasks = f.tasks().to_sweep(&policy(), 100, now).await.unwrap();
@@ -32,8 +32,7 @@ pub async fn a_task_never_enqueued_is_sent_after_two_minutes(f: &impl Fixture) {
     assert_eq!(due(f, later(now, Duration::from_secs(119))).await, []);
     let after = later(now, Duration::from_secs(120));
     assert_eq!(due(f, after).await, [(id.clone(), Some(Sweep::Enqueue))]);
-    let swept = sweep(f.tasks(), f.queue(), &policy(), 100, after).await.unwrap();
-    assert_eq!(swept, Swept { enqueued: 1, failed: Vec::new() });
+    assert_eq!(swept(f, 100, after).await, Swept { enqueued: 1, failed: 0 });
     assert_eq!(read(f.tasks(), &id).await.work.enqueued_at, Some(after));
     assert_eq!(due(f, later(after, MINUTE)).await, []);
 }
@@ -87,21 +86,58 @@ pub async fn a_task_older_than_the_queues_retention_is_sent_again(f: &impl Fixtu
     assert_eq!(found, expected);
 }
 
-pub async fn a_task_out_of_attempts_is_failed_with_the_last_reason(f: &impl Fixture) {
+/// A task whose fifth attempt has died, and when that is seen.
+async fn out_of_attempts(f: &impl Fixture, name: &str) -> (TaskId, Timestamp) {
     let mut now = start_time();
-    let id = created(f.tasks(), push("a"), now).await;
+    let id = created(f.tasks(), push_of_own(name), now).await;
     for _ in 0..4 {
         end_transiently(f, &id, Retry::Backoff, now).await;
         now = later(now, HOUR);
     }
     assert_eq!(start(f.tasks(), &id, "a", now).await, Start::Run);
     assert_eq!(due(f, now).await, []);
-    now = later(now, LEASE);
+    (id, later(now, LEASE))
+}
+
+pub async fn a_task_out_of_attempts_is_failed_with_the_last_reason(f: &impl Fixture) {
+    let (id, now) = out_of_attempts(f, "a").await;
     assert_eq!(due(f, now).await, [(id.clone(), Some(Sweep::Fail))]);
-    let swept = sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap();
+    assert_eq!(swept(f, 100, now).await, Swept { enqueued: 0, failed: 1 });
     let task = read(f.tasks(), &id).await;
-    assert_eq!(swept, Swept { enqueued: 0, failed: vec![task.clone()] });
     assert_eq!((task.state, task.work.attempts, task.reason.as_str()), (State::Failed, 5, "the last reason"));
+}
+
+/// Takes no message.
+struct Closed;
+
+impl TaskQueue for Closed {
+    async fn send(&self, _: &Message, _: Duration) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable("closed".to_owned()))
+    }
+
+    async fn receive(&self, _: Duration, _: Duration) -> Result<Option<Received>, StoreError> {
+        Ok(None)
+    }
+
+    async fn acknowledge(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn keep(&self, _: &str, _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+pub async fn a_round_with_an_error_tells_of_every_task_that_it_has_failed(f: &impl Fixture) {
+    let (failed, now) = out_of_attempts(f, "failed").await;
+    for name in ["before", "behind"] {
+        created(f.tasks(), push_of_own(name), start_time()).await;
+    }
+    let mut ended = Vec::new();
+    let round = sweep(f.tasks(), &Closed, &policy(), 100, now, |task| ended.push(task.clone())).await;
+    assert!(matches!(round, Err(StoreError::Unavailable(_))), "{round:?}");
+    let failed = read(f.tasks(), &failed).await;
+    assert_eq!((ended, failed.state), (vec![failed.clone()], State::Failed));
 }
 
 pub async fn a_running_task_and_an_ended_one_are_left_alone(f: &impl Fixture) {
@@ -125,15 +161,15 @@ pub async fn at_most_so_many_tasks_are_swept_at_once(f: &impl Fixture) {
     }
     let after = later(now, HOUR);
     assert_eq!(f.tasks().to_sweep(&policy(), 2, after).await.unwrap().len(), 2);
-    assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 2, after).await.unwrap().enqueued, 2);
-    assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 2, after).await.unwrap().enqueued, 1);
-    assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 2, after).await.unwrap(), Swept::default());
+    assert_eq!(swept(f, 2, after).await.enqueued, 2);
+    assert_eq!(swept(f, 2, after).await.enqueued, 1);
+    assert_eq!(swept(f, 2, after).await, Swept::default());
 }
 
 pub async fn a_task_whose_sender_died_is_run_in_the_end(f: &impl Fixture) {
     let now = later(start_time(), HOUR);
     let id = created(f.tasks(), push("a"), start_time()).await;
-    sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap();
+    swept(f, 100, now).await;
     let received = f.queue().receive(Duration::from_secs(5), MINUTE).await.unwrap().unwrap();
     assert_eq!(received.message, Message { task: id.clone(), generation: 1, part: 0, layer: None });
     assert_eq!(start(f.tasks(), &id, "a", now).await, Start::Run);

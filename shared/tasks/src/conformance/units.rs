@@ -8,9 +8,9 @@ use futures::future::join_all;
 
 use super::{
     DAY, Fixture, HOUR, MINUTE, digest, end_unit, fanned_out, later, lease_end, policy, push, push_of_own, read, start,
-    start_time, unit_key,
+    start_time, swept, unit_key,
 };
-use crate::{StoreError, Swept, TaskStore, enqueue_unit, renew_unit, start_unit, sweep};
+use crate::{StoreError, Swept, TaskStore, enqueue_unit, renew_unit, start_unit};
 
 /// A task that waits for the units `x` and `y`: their keys.
 async fn two(f: &impl Fixture, now: Timestamp) -> [UnitKey; 2] {
@@ -156,7 +156,7 @@ pub async fn two_invocations_in_a_row_that_do_not_finish_a_unit_fail_its_task_wi
         assert_eq!(f.tasks().update_unit(&unit, end).await.unwrap().1, expected);
     }
     // Whoever wrote that dies before the task has failed.
-    sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap();
+    swept(f, 100, now).await;
     let task = read(f.tasks(), &x.task).await;
     assert_eq!((task.state, task.reason.as_str()), (State::Failed, "way out"));
 }
@@ -201,8 +201,7 @@ pub async fn a_unit_never_sent_is_sent_after_two_minutes(f: &impl Fixture) {
     assert_eq!(due(f, later(now, Duration::from_secs(119))).await, []);
     let after = later(now, Duration::from_secs(120));
     assert_eq!(due(f, after).await, [(x.clone(), Some(Sweep::Enqueue))]);
-    let swept = sweep(f.tasks(), f.queue(), &policy(), 100, after).await.unwrap();
-    assert_eq!(swept, Swept { enqueued: 1, failed: Vec::new() });
+    assert_eq!(swept(f, 100, after).await, Swept { enqueued: 1, failed: 0 });
     assert_eq!(stored(f, &x).await.work.enqueued_at, Some(after));
     assert_eq!(due(f, later(after, MINUTE)).await, []);
 }
@@ -255,12 +254,11 @@ pub async fn an_assembly_that_was_never_sent_is_sent(f: &impl Fixture) {
         f.tasks().update(&key.task, now, finish).await.unwrap();
     }
     assert_eq!(due(f, now).await, []);
-    let swept = sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap();
-    assert_eq!(swept, Swept { enqueued: 1, failed: Vec::new() });
+    assert_eq!(swept(f, 100, now).await, Swept { enqueued: 1, failed: 0 });
     // Once it was sent, or somebody has the task's lease, it is left alone.
-    assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap(), Swept::default());
+    assert_eq!(swept(f, 100, now).await, Swept::default());
     assert_eq!(start(f.tasks(), &x.task, "a", now).await, Start::Run);
-    assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap(), Swept::default());
+    assert_eq!(swept(f, 100, now).await, Swept::default());
 }
 
 pub async fn a_unit_that_nobody_is_left_to_give_up_fails_its_task(f: &impl Fixture) {
@@ -272,7 +270,7 @@ pub async fn a_unit_that_nobody_is_left_to_give_up_fails_its_task(f: &impl Fixtu
     }
     let found = due(f, now).await;
     assert!(found.contains(&(x.clone(), Some(Sweep::Fail))), "{found:?}");
-    assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 100, now).await.unwrap().failed.len(), 1);
+    assert_eq!(swept(f, 100, now).await.failed, 1);
     let task = read(f.tasks(), &x.task).await;
     assert_eq!(task.state, State::Failed);
     assert!(task.reason.contains("every attempt"), "{}", task.reason);
@@ -289,6 +287,6 @@ pub async fn at_most_so_many_units_are_swept_at_once(f: &impl Fixture) {
     let after = later(now, 2 * MINUTE);
     assert_eq!(f.tasks().units_to_sweep(&policy(), 2, after).await.unwrap().len(), 2);
     for expected in [4, 2, 0] {
-        assert_eq!(sweep(f.tasks(), f.queue(), &policy(), 4, after).await.unwrap().enqueued, expected);
+        assert_eq!(swept(f, 4, after).await.enqueued, expected);
     }
 }
