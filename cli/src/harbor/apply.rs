@@ -119,7 +119,7 @@ async fn write_robot(
 ) -> Result<Option<Secret>, HarborError> {
     let id = match plan {
         Plan::Create(document) => {
-            let created = harbor.ask(Call::CreateRobot, Some(document)).await?;
+            let created = make_secret(harbor, Call::CreateRobot, document).await?;
             let line = told.insert(line_of_robot(wanted, plan));
             line.name = created["name"].as_str().unwrap_or(&line.name).to_owned();
             line.expires = lifetime::last_day(&created);
@@ -136,9 +136,13 @@ async fn write_robot(
     if !new_secret {
         return Ok(None);
     }
-    let changed = harbor.ask(Call::NewSecret(id), Some(&json!({"secret": ""}))).await?;
+    let changed = make_secret(harbor, Call::NewSecret(id), &json!({"secret": ""})).await?;
     line.new_secret = true;
     secret_in(harbor, &changed).map(Some)
+}
+
+async fn make_secret(harbor: &Harbor, call: Call<'_>, body: &Value) -> Result<Value, HarborError> {
+    harbor.ask(call, Some(body)).await.map_err(HarborError::while_making_a_secret)
 }
 
 fn secret_in(harbor: &Harbor, answer: &Value) -> Result<Secret, HarborError> {

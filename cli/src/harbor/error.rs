@@ -16,6 +16,12 @@ pub(crate) enum HarborError {
     /// The connection was there, and broke.
     #[error("the connection to {at} broke ({reason}); run the command again: it leaves what is right as it is")]
     Broken { at: String, reason: String },
+    /// Of a call that makes a secret no answer came that can be read. It may have been carried out all the same.
+    #[error(
+        "{problem}; the robot may be there by now, or its old secret may have ended: run the command again with \
+         --new-robot-secret"
+    )]
+    SecretLost { problem: String, class: ErrorClass },
     /// The login is wrong.
     #[error(
         "{at} does not accept the login of {user}: check --username and the password; where people log in through \
@@ -40,11 +46,23 @@ pub(crate) enum HarborError {
 }
 
 impl HarborError {
+    /// This error of a call that makes a secret, which is told in its answer only.
+    pub(super) fn while_making_a_secret(self) -> Self {
+        let problem = match &self {
+            // Without the advice to run the command as it was.
+            Self::Broken { at, reason } => format!("the connection to {at} broke ({reason})"),
+            Self::Refused { status: 500.., .. } | Self::NotHarbor { .. } => self.to_string(),
+            _ => return self,
+        };
+        Self::SecretLost { problem, class: self.class() }
+    }
+
     /// Whether it may go well later.
     pub(crate) fn class(&self) -> ErrorClass {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => ErrorClass::BACKOFF,
             Self::Refused { status, .. } => https::class(*status),
+            Self::SecretLost { class, .. } => *class,
             Self::Login { .. }
             | Self::Forbidden { .. }
             | Self::NoProject { .. }

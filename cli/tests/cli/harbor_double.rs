@@ -7,11 +7,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::stream;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -35,6 +37,9 @@ pub(crate) struct Site {
     pub(crate) tells_secrets: bool,
     /// Calls that are refused: method, the end of the path, and the status.
     pub(crate) refused: Option<(&'static str, &'static str, u16)>,
+    /// Calls for robots that are carried out and whose answer is lost: the method, and the status of what comes instead
+    /// of it. Without one the connection breaks.
+    pub(crate) lost: Option<(&'static str, Option<u16>)>,
     next_id: i64,
 }
 
@@ -97,6 +102,7 @@ fn site() -> (Arc<Shared>, Router) {
         robots: Vec::new(),
         tells_secrets: true,
         refused: None,
+        lost: None,
         next_id: 10,
     };
     let shared = Arc::new(Shared { site: Mutex::new(site), lines: Mutex::default() });
@@ -128,6 +134,15 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let named = parts.headers.get("x-is-resource-name").is_some_and(|value| value == "true");
     assert!(named, "a project of digits alone would be taken for an id");
     let (status, body) = site.call(parts.method.as_str(), &parts.uri, user, body);
+    if let Some((method, instead)) = site.lost
+        && parts.method == method
+        && parts.uri.path().starts_with("/api/v2.0/robots")
+    {
+        return match instead {
+            Some(status) => (StatusCode::from_u16(status).unwrap(), "<html>").into_response(),
+            None => Body::from_stream(stream::iter([Err::<&str, _>(std::io::Error::other("gone"))])).into_response(),
+        };
+    }
     if body.is_null() { status.into_response() } else { (status, axum::Json(body)).into_response() }
 }
 

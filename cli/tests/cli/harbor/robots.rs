@@ -139,3 +139,25 @@ async fn what_was_done_to_a_robot_is_told_whatever_fails_behind_it() {
     assert!(ran.code == Some(3) && ran.stderr.contains("a new secret, with 500"), "{ran:?}");
     assert!(ran.stdout.contains("robot robot$accel updated (rights in library"), "{ran:?}");
 }
+
+#[tokio::test]
+async fn a_secret_whose_answer_is_lost_is_made_anew() {
+    let rows = [(None, 3, "broke"), (Some(502), 3, "with 502"), (Some(200), 1, "its answer is no JSON")];
+    for (instead, code, told) in rows {
+        let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
+        let args = ["connect", "library", "--robot-secret-file", "robot"];
+        let anew = [&args[..], &["--new-robot-secret"]].concat();
+        for (method, args) in [("POST", &args[..]), ("PATCH", &anew[..])] {
+            harbor.site(|site| site.lost = Some((method, instead)));
+            let ran = run(&machine, &harbor, args).await;
+            let advice = "run the command again with --new-robot-secret";
+            assert!(ran.code == Some(code) && ran.stderr.contains(told) && ran.stderr.contains(advice), "{ran:?}");
+            assert!(!ran.stderr.contains("leaves what is right"), "{ran:?}");
+            assert!(!machine.path("robot").exists(), "{ran:?}");
+        }
+        harbor.site(|site| site.lost = None);
+        let ran = run(&machine, &harbor, &anew).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(std::fs::read_to_string(machine.path("robot")).unwrap(), format!("{ROBOT_SECRET}-2"));
+    }
+}
