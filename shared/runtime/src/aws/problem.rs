@@ -23,7 +23,7 @@ where
 }
 
 /// The error and its causes, as each of them shows itself.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let texts: Vec<_> = causes.map(ToString::to_string).collect();
     texts.join(": ").chars().take(MOST_CHARS).collect()
