@@ -73,13 +73,20 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, NoAnswer> {
     let mut response = request.send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
     if status.is_redirection() {
-        let to = headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
-        return Err(NoAnswer::Strange(format!("it redirects to {to:?}")));
+        let to = destination(&response).unwrap_or_else(|| "somewhere else".to_owned());
+        return Err(NoAnswer::Strange(format!("it redirects to {to}")));
     }
     match body(&mut response, MAX_BODY_BYTES).await? {
         Some(body) => Ok(Answer { status, headers, body }),
         None => Err(NoAnswer::Strange("its answer is too large".to_owned())),
     }
+}
+
+/// Scheme and host of where a redirect leads. What is behind them may hold a token.
+fn destination(response: &Response) -> Option<String> {
+    let to = response.headers().get(LOCATION)?.to_str().ok()?;
+    let to = response.url().join(to).ok()?;
+    to.has_host().then(|| to.origin().ascii_serialization())
 }
 
 /// What a server said of its refusal, fit for a terminal.

@@ -240,7 +240,14 @@ async fn an_old_harbor_and_what_is_none_are_refused() {
         (answer(404, "404 page not found"), 1, "no API of version 2.0"),
         (answer(200, "<html>"), 1, "its answer is no JSON"),
         (answer(200, "[]"), 1, "has not the form"),
-        (answer(302, "").header("location", "https://login.example/"), 1, "https://login.example/"),
+        (
+            answer(302, "").header("location", "https://u:s3cret@login.example/?to=s3cret"),
+            1,
+            "to https://login.example\n",
+        ),
+        (answer(307, "").header("location", "/login?token=s3cret"), 1, "it redirects to http://127.0.0.1:"),
+        (answer(302, "").header("location", "s3cret:x"), 1, "it redirects to somewhere else"),
+        (answer(302, ""), 1, "it redirects to somewhere else"),
         (answer(503, r#"{"errors":[{"message":"no\u001b[2J database"}]}"#), 3, "no [2J database"),
     ];
     for (answer, code, told) in rows {
@@ -249,6 +256,7 @@ async fn an_old_harbor_and_what_is_none_are_refused() {
         let args = ["harbor", "check", &url, "library", "--webhook-url", WEBHOOK];
         let ran = finish(machine.command(&args).env("HARBOR_PASSWORD", "s3cret").env("WEBHOOK_AUTH", AUTH)).await;
         assert!(ran.code == Some(code) && ran.stderr.contains(told), "{told}: {ran:?}");
+        assert!(!format!("{ran:?}").contains("s3cret"), "{ran:?}");
     }
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let args = ["harbor", "check", &format!("http://{free}"), "library", "--webhook-url", WEBHOOK];

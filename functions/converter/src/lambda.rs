@@ -70,7 +70,7 @@ impl Function {
             converter: environment.reloading(),
             environment,
         };
-        // Already now, while nobody waits. One that is wrong is reported, and read again for each invocation.
+        // Already now, while nobody waits. One that is wrong is read again for each invocation, which reports it.
         drop(function.converter().await);
         Ok(function)
     }
@@ -93,7 +93,7 @@ impl Function {
     /// What cannot be settled now, for want of a configuration or of the table, is put off, and that is counted. Returned
     /// again and again, it would come to the dead-letter queue, and its task be left lying once all is well again.
     async fn settle(&self, records: Vec<SqsMessage>, invocation: &Invocation) -> SqsBatchResponse {
-        let converter = self.converter().await.ok();
+        let converter = self.converter().await.inspect_err(report).ok();
         let now = self.environment.clock().now();
         records.iter().filter_map(|record| batch::waited(record, now)).for_each(|age| self.metrics.message_waited(age));
         let stop = Stop::new();
@@ -123,8 +123,7 @@ impl Function {
     }
 
     async fn converter(&self) -> Result<Arc<Converter<Table, Queue>>, LoadError> {
-        let made = self.converter.current(|config| self.make(config)).await;
-        made.inspect_err(|error| error!(error = error as &dyn std::error::Error, "the configuration cannot be used"))
+        self.converter.current(|config| self.make(config)).await
     }
 
     async fn make(&self, config: Arc<Config>) -> Result<Converter<Table, Queue>, HostError> {
@@ -144,4 +143,9 @@ impl Function {
             warn!(%error, "the counters in the table were not raised");
         }
     }
+}
+
+/// For a batch: its answer holds no error. That of a sweep does, and the runtime logs it.
+fn report(error: &LoadError) {
+    error!(error = error as &dyn std::error::Error, "the configuration cannot be used");
 }

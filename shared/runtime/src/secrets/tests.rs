@@ -9,6 +9,14 @@ fn secrets(time: &HandClock) -> Secrets {
     Secrets::with_environment(time.clock(), |name| (name == "SET").then(|| "hunter2".to_owned()))
 }
 
+/// `text` cannot be read, for a reason that is told without a value; `again` says whether it may be read later.
+async fn check_refused(secrets: &Secrets, text: &str, expected: &str, again: bool) {
+    let error = secrets.current(&reference(text)).await.unwrap_err();
+    assert!(error.to_string().contains(expected), "{error}");
+    assert!(!format!("{error} {error:?} {secrets:?}").contains("hunter2"), "{error:?}");
+    assert_eq!(error.class() == ErrorClass::BACKOFF, again, "{text}");
+}
+
 #[tokio::test]
 async fn joins_the_pieces_of_a_reference() {
     let dir = tempfile::tempdir().unwrap();
@@ -37,10 +45,7 @@ async fn says_what_is_missing_and_never_a_value() {
         ("", "is empty", false),
     ];
     for (text, expected, again) in rows {
-        let error = secrets.current(&reference(text)).await.unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}");
-        assert!(!format!("{error} {error:?} {secrets:?}").contains("hunter2"), "{error:?}");
-        assert_eq!(error.class() == ErrorClass::BACKOFF, again, "{text}");
+        check_refused(&secrets, text, expected, again).await;
     }
 }
 
@@ -74,10 +79,7 @@ async fn secrets_in_aws_are_asked_for_and_what_is_wrong_is_said() {
         ("hunter2${secretsmanager:slow}", "***${secretsmanager:slow} could not be read: time-out", true),
     ];
     for (text, expected, again) in bad {
-        let error = secrets.current(&reference(text)).await.unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}");
-        assert!(!format!("{error} {error:?} {secrets:?}").contains("hunter2"), "{error:?}");
-        assert_eq!(error.class() == ErrorClass::BACKOFF, again, "{text}");
+        check_refused(&secrets, text, expected, again).await;
     }
 }
 
