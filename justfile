@@ -25,6 +25,11 @@ interop:
     tests/setup
     tests/interop/run
 
+# Nydus' own tools judge real images; builds them once
+interop-nydus *images:
+    tests/setup
+    tests/interop/nydus {{images}}
+
 # Accel on an emulated AWS, tested
 cloud *passes:
     tests/setup

@@ -1,5 +1,5 @@
 // Command judge reads what Accel writes with code that Accel's authors did not write: the eStargz reference library, the
-// reference filesystem, the kernel's EROFS and erofs-utils. It shares no code with the converter.
+// reference filesystem, the kernel's EROFS, erofs-utils and Nydus' own tools. It shares no code with the converter.
 package main
 
 import (
@@ -25,6 +25,7 @@ type command struct {
 
 type options struct {
 	plainHTTP bool
+	merge     bool
 	kept      int
 	ignore    []string
 	since     int64
@@ -34,6 +35,7 @@ var commands = map[string]command{
 	"verify": {"REF", "check every layer of every platform with the reference library", verifyImage, 1},
 	"fuse":   {"SOURCE TARGET", "mount each accelerated layer and compare it with the source layer's tar", fuseImage, 2},
 	"erofs":  {"SOURCE TARGET", "mount each platform of a Nydus image and compare it with the source's layers", erofsImage, 2},
+	"nydusd": {"SOURCE TARGET", "the same by nydus-image and nydusd, if they are there", upstreamImage, 2},
 	"diff":   {"DIR DIR", "compare two directory trees", diffDirectories, 2},
 	"tree":   {"DIR", "list a directory tree as JSON lines", printTree, 1},
 	"odd":    {"DIR", "write hand-made images into an OCI layout, tagged by name", writeOddImages, 1},
@@ -63,6 +65,7 @@ func run(args []string) error {
 	var ignore string
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.BoolVar(&opts.plainHTTP, "plain-http", false, "speak plain HTTP to the registry")
+	flags.BoolVar(&opts.merge, "merge", false, "let nydus-image merge the layers, too")
 	flags.IntVar(&opts.kept, "kept", 0, "how many layers verify should find kept as they were in the source")
 	flags.StringVar(&ignore, "ignore", "", "comma separated paths that diff leaves out")
 	flags.Int64Var(&opts.since, "since", 9_000_000_000, "diff takes times from this second on as equal: unpacking made them")
@@ -80,8 +83,8 @@ func run(args []string) error {
 
 func usage() error {
 	var text strings.Builder
-	text.WriteString("usage: judge COMMAND [--plain-http] [--kept N] [--ignore PATH,...] [--since SECONDS] ARGUMENTS\n")
-	for _, name := range []string{"verify", "fuse", "erofs", "diff", "tree", "odd"} {
+	text.WriteString("usage: judge COMMAND [--plain-http] [--kept N] [--merge] [--ignore PATH,...] [--since SECONDS] ARGUMENTS\n")
+	for _, name := range []string{"verify", "fuse", "erofs", "nydusd", "diff", "tree", "odd"} {
 		fmt.Fprintf(&text, "  %-7s %-14s %s\n", name, commands[name].args, commands[name].does)
 	}
 	text.WriteString("REF is HOST[:PORT]/REPOSITORY:TAG or oci:DIR:TAG")

@@ -212,3 +212,31 @@ func (n *nydusImage) edit(at int) {
 	n.blob[at] ^= 4
 	copy(n.boot[deviceTable:], digest.FromBytes(n.blob).Encoded())
 }
+
+func TestWhatNydusdShowsOnPurposeIsExpected(t *testing.T) {
+	const second = int64(1_000_000_000)
+	expected := tree{
+		".":       {Mode: "0711", MTime: second},
+		"sticky":  {Mode: "1711", MTime: 0},
+		"later":   {Mode: "0640", MTime: second},
+		"earlier": {Mode: "0640", MTime: -1},
+		"implied": {Mode: "0755", MTime: anyTime},
+	}
+	asNydusdShows(expected)
+	want := tree{
+		".":       {Mode: "0755", MTime: second},
+		"sticky":  {Mode: "1711", MTime: anyTime},
+		"later":   {Mode: "0640", MTime: second},
+		"earlier": {Mode: "0640", MTime: -1},
+		"implied": {Mode: "0755", MTime: anyTime},
+	}
+	exact := func(a, b int64) bool { return a == b }
+	if err := report(compare(want, expected, exact)); err != nil {
+		t.Error(err)
+	}
+	for path, one := range want {
+		if expected[path].MTime != one.MTime {
+			t.Errorf("%s: time %d, want %d", path, expected[path].MTime, one.MTime)
+		}
+	}
+}
