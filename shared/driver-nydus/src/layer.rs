@@ -17,7 +17,7 @@ use crate::names::BLOB;
 
 mod back;
 mod front;
-mod meta;
+pub(crate) mod meta;
 mod tail;
 
 pub(crate) use meta::ChunkPlace;

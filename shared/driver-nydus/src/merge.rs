@@ -16,7 +16,6 @@ use crate::compressor::Compressor;
 use crate::names::{BOOTSTRAP, FS_VERSION};
 use crate::reader::FormatError;
 use crate::tree::{Body, Tree};
-use container::MetaFile;
 use overlay::Overlay;
 
 /// What a merge is told.
@@ -40,7 +39,7 @@ pub(crate) fn merge(
         merging.add(options, part, blobs)?;
     }
     merging.drop_unused(options.chunk_bytes);
-    let Merging { tree, refs, blobs, metas, .. } = merging;
+    let Merging { tree, refs, blobs, .. } = merging;
     let image = Image {
         tree: &tree,
         refs: &refs,
@@ -51,7 +50,7 @@ pub(crate) fn merge(
     };
     let layer = parts.last().map_or_else(|| Digest::of(b""), |part| part.source);
     let plan = Plan::new(&image).map_err(|fault| DriverError::unmergeable(layer, b"/", fault.reason()))?;
-    let written = container::write(&image, &plan, &metas, output).map_err(DriverError::Output)?;
+    let written = container::write(&image, &plan, output).map_err(DriverError::Output)?;
     let annotations = [(BOOTSTRAP, "true"), (FS_VERSION, "6")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     Ok(Merged {
         digest: written.digest,
@@ -67,8 +66,6 @@ struct Merging {
     tree: Tree,
     refs: Vec<ChunkRef>,
     blobs: Vec<Blob>,
-    /// One for each blob.
-    metas: Vec<MetaFile>,
     /// Layers by the digests of their blobs: an image may have a layer twice.
     layers: HashMap<Digest, Known>,
 }
@@ -84,7 +81,7 @@ struct Known {
 
 impl Default for Merging {
     fn default() -> Self {
-        Self { tree: Tree::of_image(), refs: Vec::new(), blobs: Vec::new(), metas: Vec::new(), layers: HashMap::new() }
+        Self { tree: Tree::of_image(), refs: Vec::new(), blobs: Vec::new(), layers: HashMap::new() }
     }
 }
 
@@ -102,9 +99,10 @@ impl Merging {
             return Err(damaged("it was another when it was read before"));
         }
         let number = known.map_or(self.blobs.len() as u8, |known| known.number);
-        let has_chunks = match layer.bootstrap.blobs() {
-            [] => false,
-            [_] => true,
+        let has_chunks = match (layer.bootstrap.blobs(), layer.meta) {
+            ([], None) => false,
+            ([_], Some(_)) => true,
+            ([] | [_], _) => return Err(damaged("it has either chunks or sections about them, not both")),
             _ => return Err(damaged("its bootstrap refers to several blobs")),
         };
         if has_chunks && usize::from(number) == MOST_BLOBS {
@@ -125,7 +123,7 @@ impl Merging {
     /// Keeps of a layer what the image says of its blob.
     fn take_blob(&mut self, part: &Part, layer: part::Layer) -> Result<(), FormatError> {
         let part::Layer { bootstrap, meta, .. } = layer;
-        let Some(known) = bootstrap.blobs().first().cloned() else { return Ok(()) };
+        let Some((known, (array, header))) = bootstrap.blobs().first().cloned().zip(meta) else { return Ok(()) };
         let blob = Blob {
             compressed_bytes: known.compressed_size,
             uncompressed_bytes: known.uncompressed_size,
@@ -133,8 +131,10 @@ impl Merging {
             meta: known.meta,
             ..Blob::of_layer(known.compressor, bootstrap.into_layer_chunks()?, 0, 0)
         };
+        if blob.chunks.len() != known.chunk_count as usize || !part::is_about(&blob, &array, &header) {
+            return Err(FormatError::Tail("its sections about chunks are not about those of its bootstrap"));
+        }
         self.blobs.push(blob.into_image(part.digest));
-        self.metas.push(MetaFile { blob: part.digest, content: meta });
         Ok(())
     }
 
@@ -154,7 +154,5 @@ impl Merging {
         }
         let mut keep = used.iter();
         self.blobs.retain(|_| keep.next() == Some(&true));
-        let mut keep = used.iter();
-        self.metas.retain(|_| keep.next() == Some(&true));
     }
 }

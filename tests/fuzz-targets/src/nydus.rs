@@ -11,6 +11,7 @@ use accel_driver_nydus::Nydus;
 use accel_driver_nydus::reader::Bootstrap;
 use accel_image::Digest;
 use accel_stream::{LayerReader, Limits, TarReader};
+use accel_test_support::nydus::blob_with;
 use accel_test_support::tar::{dir, file, hardlink, opaque, symlink, whiteout};
 use accel_test_support::{nasty_tar, tar};
 
@@ -127,20 +128,6 @@ fn walk(boot: &[u8]) -> bool {
     });
     assert!(paths <= READ_LIMITS.entries + 1);
     walked.is_ok()
-}
-
-/// A blob of nothing but this bootstrap.
-fn blob_with(boot: &[u8]) -> Vec<u8> {
-    let header = |name: &str, size: usize| {
-        let mut header = tar(&[file(name, b"").size_field(size as u64)]);
-        header.truncate(512);
-        header
-    };
-    let size = (boot.len() as u64).to_le_bytes();
-    let mut toc = [&[1, 0, 0, 0, 0, 0, 0, 0][..], b"image.boot\0\0\0\0\0\0", Digest::of(boot).as_bytes()].concat();
-    toc.extend([[0; 8], size, size].concat());
-    toc.resize(128, 0);
-    [boot, &header("image.boot", boot.len()), &toc, &header("rafs.blob.toc", 128)].concat()
 }
 
 fn tars() -> Vec<Vec<u8>> {

@@ -11,6 +11,8 @@ pub mod compress;
 
 pub mod image;
 
+pub mod nydus;
+
 pub mod text;
 
 pub mod noise;

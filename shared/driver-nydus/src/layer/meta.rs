@@ -2,10 +2,12 @@
 
 use accel_image::Digest;
 
-use crate::bootstrap::{BLOCK_BYTES, MetaPlace};
+use crate::bootstrap::{BLOCK_BYTES, Blob, feature};
 
 /// The length of the header.
 const META_HEADER_BYTES: usize = 4096;
+/// What the array holds for each chunk.
+pub(crate) const CHUNK_META_BYTES: usize = 16;
 const MAGIC: [u8; 4] = 0xb10b_b10b_u32.to_le_bytes();
 
 /// A chunk and its places. 56 bytes.
@@ -39,19 +41,23 @@ impl ChunkPlace {
     }
 }
 
-/// The array of all chunks, uncompressed.
-pub(super) fn array(chunks: &[ChunkPlace]) -> Vec<u8> {
-    let words = chunks.iter().flat_map(ChunkPlace::words);
-    let mut bytes = Vec::with_capacity(chunks.len() * 16);
-    words.for_each(|word| bytes.extend(word.to_le_bytes()));
-    bytes
+/// What the array of all chunks holds for each, uncompressed.
+pub(crate) fn array(chunks: &[ChunkPlace]) -> impl Iterator<Item = [u8; CHUNK_META_BYTES]> {
+    chunks.iter().map(|chunk| {
+        let [first, second] = chunk.words();
+        let mut bytes = [0; CHUNK_META_BYTES];
+        bytes[..8].copy_from_slice(&first.to_le_bytes());
+        bytes[8..].copy_from_slice(&second.to_le_bytes());
+        bytes
+    })
 }
 
-/// The header behind the array.
-pub(super) fn header(features: u32, chunks: u32, place: &MetaPlace) -> [u8; META_HEADER_BYTES] {
+/// The header behind the array, which is the same in the blob and in an image.
+pub(crate) fn header(blob: &Blob) -> [u8; META_HEADER_BYTES] {
     let mut header = [0; META_HEADER_BYTES];
     header[..4].copy_from_slice(&MAGIC);
-    for (at, word) in [features, place.compressor, chunks].into_iter().enumerate() {
+    let (features, place) = (blob.features | feature::INLINED_BOOTSTRAP, &blob.meta);
+    for (at, word) in [features, place.compressor, blob.chunks.len() as u32].into_iter().enumerate() {
         header[4 + 4 * at..][..4].copy_from_slice(&word.to_le_bytes());
     }
     for (at, long) in [place.offset, place.stored_bytes, place.bytes].into_iter().enumerate() {

@@ -40,7 +40,7 @@ fn about_chunks(out: &mut BlobWriter<'_>, blob: &mut Blob, toc: &mut Toc) -> Res
     toc.add(section::DATA, Stored::Raw, data, 0, blob.data_bytes, blob.uncompressed_bytes);
     out.write(&tar_header(section::DATA, blob.data_bytes))?;
 
-    let array = meta::array(&blob.chunks);
+    let array = meta::array(&blob.chunks).collect::<Vec<_>>().into_flattened();
     let compressed = match blob.compressor {
         Compressor::Zstd => Some(zstd::bulk::compress(&array, ZSTD_LEVEL).map_err(|_| DriverError::Codec)?),
         // Readers of image layers know no LZ4 here.
@@ -54,7 +54,7 @@ fn about_chunks(out: &mut BlobWriter<'_>, blob: &mut Blob, toc: &mut Toc) -> Res
     blob.meta = MetaPlace { compressor: how.compressor(), offset, stored_bytes, bytes };
     out.write(stored)?;
     toc.add(section::META, how, Digest::of(&array), offset, stored_bytes, bytes);
-    let header = meta::header(blob.features, blob.chunks.len() as u32, &blob.meta);
+    let header = meta::header(blob);
     toc.add_raw(section::META_HEADER, &header, out.offset());
     out.write(&header)?;
     out.write(&tar_header(section::META, stored_bytes + header.len() as u64))?;

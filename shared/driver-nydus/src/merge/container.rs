@@ -7,19 +7,14 @@ use accel_image::{Digest, Hasher};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::bootstrap::{Image, Plan};
+use crate::bootstrap::{BLOCK_BYTES, Blob, Image, Plan};
+use crate::layer::meta::{self, CHUNK_META_BYTES};
 use crate::names::BOOTSTRAP_PATH;
 
 /// The level of zlib-rs, part of the format's version.
 const LEVEL: u32 = 6;
 /// The two zero blocks that end a tar.
 const END_OF_ARCHIVE: [u8; 1024] = [0; 1024];
-
-/// The `blob.meta` of a blob.
-pub(super) struct MetaFile {
-    pub(super) blob: Digest,
-    pub(super) content: Vec<u8>,
-}
 
 /// What was written.
 pub(super) struct Written {
@@ -29,18 +24,15 @@ pub(super) struct Written {
 }
 
 /// Writes the layer.
-pub(super) fn write(image: &Image<'_>, plan: &Plan, metas: &[MetaFile], output: &mut dyn Write) -> io::Result<Written> {
+pub(super) fn write(image: &Image<'_>, plan: &Plan, output: &mut dyn Write) -> io::Result<Written> {
     let gzip = GzEncoder::new(Hashed::new(output), Compression::new(LEVEL));
     let mut tar = Hashed::new(io::BufWriter::with_capacity(128 << 10, gzip));
     tar.write_all(&header("image/", tar::EntryType::Directory, 0o755, 0))?;
     tar.write_all(&header(BOOTSTRAP_PATH, tar::EntryType::Regular, 0o444, plan.bytes()))?;
     plan.write(image, &mut tar)?;
     pad(&mut tar)?;
-    for meta in metas {
-        let path = format!("image/{}.blob.meta", meta.blob.hex());
-        tar.write_all(&header(&path, tar::EntryType::Regular, 0o444, meta.content.len() as u64))?;
-        tar.write_all(&meta.content)?;
-        pad(&mut tar)?;
+    for blob in image.blobs.all() {
+        write_meta(blob, &mut tar)?;
     }
     tar.write_all(&END_OF_ARCHIVE)?;
 
@@ -48,6 +40,21 @@ pub(super) fn write(image: &Image<'_>, plan: &Plan, metas: &[MetaFile], output: 
     let gzip = tar.inner.into_inner().map_err(io::IntoInnerError::into_error)?;
     let hasher = gzip.finish()?.hasher;
     Ok(Written { size: hasher.bytes(), digest: hasher.finish(), diff_id })
+}
+
+/// The array of the blob's chunks, padded to a block, and its header.
+fn write_meta<W: Write>(blob: &Blob, tar: &mut Hashed<W>) -> io::Result<()> {
+    let array_bytes = (blob.chunks.len() * CHUNK_META_BYTES) as u64;
+    let padding = array_bytes.next_multiple_of(BLOCK_BYTES) - array_bytes;
+    let meta_header = meta::header(blob);
+    let bytes = array_bytes + padding + meta_header.len() as u64;
+    let path = format!("image/{}.blob.meta", String::from_utf8_lossy(&blob.id));
+    tar.write_all(&header(&path, tar::EntryType::Regular, 0o444, bytes))?;
+    for chunk in meta::array(&blob.chunks) {
+        tar.write_all(&chunk)?;
+    }
+    tar.write_all(&[0; BLOCK_BYTES as usize][..padding as usize])?;
+    tar.write_all(&meta_header)
 }
 
 /// A USTAR header without owner and time.

@@ -64,10 +64,10 @@ impl<'a> Overlay<'a> {
     /// Applies whiteouts.
     fn remove(&mut self) -> Result<(), FormatError> {
         let layer = self.layer;
-        let mut seen = Seen::new(self.limits);
+        let mut seen = Seen::new(layer, self.limits);
         let mut open = vec![(layer.root()?, Tree::ROOT)];
         while let Some((node, below)) = open.pop() {
-            seen.directory(&node)?;
+            seen.inode(layer, &node)?;
             for entry in layer.entries(&node) {
                 let (name, _) = entry?;
                 seen.count()?;
@@ -116,19 +116,20 @@ impl<'a> Overlay<'a> {
         if !root.is_implicit() {
             self.tree.set_directory(Tree::ROOT, root.attributes());
         }
-        let mut seen = Seen::new(self.limits);
-        let mut open = vec![(root, Tree::ROOT)];
-        while let Some((node, parent)) = open.pop() {
-            seen.directory(&node).map_err(|fault| self.told(fault))?;
+        let mut seen = Seen::new(layer, self.limits);
+        seen.inode(layer, &root).map_err(|fault| self.told(fault))?;
+        // With each directory the length of its path, with the slash behind it.
+        let mut open = vec![(root, Tree::ROOT, 0)];
+        while let Some((node, parent, path_bytes)) = open.pop() {
             for entry in layer.entries(&node) {
                 let (name, number) = entry.map_err(|fault| self.told(fault))?;
-                seen.count().map_err(|fault| self.told(fault))?;
+                let path_bytes = path_bytes + name.len() as u64;
+                let child = self.see(&mut seen, number, path_bytes).map_err(|fault| self.told(fault))?;
                 if name.starts_with(WHITEOUT) {
                     continue;
                 }
-                let child = layer.node(number).map_err(|fault| self.told(fault))?;
                 if child.kind == mode::DIRECTORY {
-                    open.push((child, self.directory(parent, name, &child)));
+                    open.push((child, self.directory(parent, name, &child), path_bytes + 1));
                 } else {
                     let id = self.file(&child)?;
                     self.tree.put(parent, name, id);
@@ -136,6 +137,17 @@ impl<'a> Overlay<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The inode of an entry.
+    fn see(&self, seen: &mut Seen, number: u32, path_bytes: u64) -> Result<Node<'a>, FormatError> {
+        seen.count()?;
+        seen.path(path_bytes)?;
+        let node = self.layer.node(number)?;
+        if !seen.inode(self.layer, &node)? && node.links == 1 {
+            return Err(FormatError::Part { what: "inode", reason: "a file has more names than it says" });
+        }
+        Ok(node)
     }
 
     fn directory(&mut self, parent: InodeId, name: &[u8], node: &Node<'_>) -> InodeId {

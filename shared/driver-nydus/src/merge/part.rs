@@ -1,12 +1,12 @@
 //! One converted layer, read back from its blob in two requests.
 
-use std::io::Read;
-
 use accel_driver::{Blobs, DriverError, Part};
-use accel_image::Digest;
+use accel_image::{Digest, Hasher};
 use accel_stream::StreamError;
 
-use crate::reader::tail::{Sections, TAIL_BYTES};
+use crate::bootstrap::Blob;
+use crate::layer::meta;
+use crate::reader::tail::{Section, Sections, TAIL_BYTES};
 use crate::reader::{Bootstrap, FormatError};
 
 /// What a merge needs of a layer.
@@ -14,8 +14,8 @@ pub(super) struct Layer {
     pub(super) bootstrap: Bootstrap,
     /// The digest of the bootstrap's bytes.
     pub(super) digest: Digest,
-    /// Array and header of `blob.meta` as runtimes keep them; empty if the layer has no contents.
-    pub(super) meta: Vec<u8>,
+    /// What the table of contents says of array and header of `blob.meta`; nothing if the layer has no contents.
+    pub(super) meta: Option<(Section, Section)>,
 }
 
 /// Reads a layer's sections.
@@ -31,26 +31,18 @@ pub(super) fn read(part: &Part, blobs: &mut dyn Blobs) -> Result<Layer, DriverEr
     blobs.read(part, part.size - tail_bytes, tail_bytes).map_err(source)?.read_to_end(&mut tail).map_err(source)?;
     let sections = Sections::find(&tail, part.size).map_err(told)?;
 
-    let (from, len) = sections.range();
-    let mut range = blobs.read(part, from, len).map_err(source)?;
-    read_sections(&sections, &mut *range).map_err(told)
+    let Sections { meta, bootstrap: section } = sections;
+    let mut stored = blobs.read(part, section.offset, section.stored_bytes).map_err(source)?;
+    let bootstrap = section.read(&mut *stored).and_then(Bootstrap::parse).map_err(told)?;
+    Ok(Layer { bootstrap, digest: section.digest, meta })
 }
 
-fn read_sections(sections: &Sections, range: &mut dyn Read) -> Result<Layer, FormatError> {
-    let mut meta = Vec::new();
-    let mut at = sections.range().0;
-    if let Some((array, header)) = sections.meta {
-        meta = array.read(range)?;
-        meta.resize(meta.len().next_multiple_of(4096), 0);
-        meta.extend(header.read(range)?);
-        at = header.end();
-    }
-    skip(range, sections.bootstrap.offset - at)?;
-    let bootstrap = Bootstrap::parse(sections.bootstrap.read(range)?)?;
-    Ok(Layer { bootstrap, digest: sections.bootstrap.digest, meta })
-}
-
-fn skip(range: &mut dyn Read, bytes: u64) -> Result<(), FormatError> {
-    std::io::copy(&mut range.take(bytes), &mut std::io::sink()).map_err(FormatError::from_io)?;
-    Ok(())
+/// Whether the sections `array` and `header` say of the chunks what `blob`, which comes from the bootstrap, says.
+pub(super) fn is_about(blob: &Blob, array: &Section, header: &Section) -> bool {
+    let mut hasher = Hasher::default();
+    meta::array(&blob.chunks).for_each(|chunk| hasher.update(&chunk));
+    let mut header_hasher = Hasher::default();
+    header_hasher.update(&meta::header(blob));
+    let place = (array.offset, array.stored_bytes) == (blob.meta.offset, blob.meta.stored_bytes);
+    place && array.holds(hasher) && header.holds(header_hasher)
 }

@@ -91,6 +91,16 @@ impl Bootstrap {
         self.at().slice(what, u64::from(node.union) * BLOCK_BYTES + from, len)
     }
 
+    /// How many bytes an inode and its data take.
+    pub(super) fn inode_bytes(&self, node: &Node<'_>) -> u64 {
+        let data = match node.kind {
+            mode::FILE => node.size.div_ceil(self.chunk_size()).saturating_mul(8),
+            mode::DIRECTORY | mode::SYMLINK => node.size,
+            _ => 0,
+        };
+        data.saturating_add(INODE_BYTES + node.xattrs.len() as u64)
+    }
+
     /// The target of a symbolic link.
     pub(crate) fn target(&self, node: &Node<'_>) -> Result<&[u8], FormatError> {
         if node.size == 0 || node.size >= BLOCK_BYTES {

@@ -24,7 +24,7 @@ const RESERVED_BYTES: u64 = 16 << 20;
 /// A section of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Section {
-    is_zstd: bool,
+    pub(crate) is_zstd: bool,
     /// Of the uncompressed bytes.
     pub(crate) digest: Digest,
     pub(crate) offset: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Section {
     bytes: u64,
 }
 
-/// The sections that a merge reads.
+/// The sections that a merge looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sections {
     /// Of a layer that has contents: array and header of `blob.meta`, one behind the other.
@@ -51,20 +51,12 @@ impl Sections {
         };
         let bootstrap = entry(section::BOOTSTRAP).ok_or(FormatError::Tail("it has no bootstrap"))??;
         let (array, header) = (entry(section::META).transpose()?, entry(section::META_HEADER).transpose()?);
-        let meta = array.zip(header);
-        if let Some((array, header)) = meta {
-            let in_order = array.end() == header.offset && header.end() <= bootstrap.offset;
-            if !in_order || header.is_zstd {
-                return Err(FormatError::Tail("its sections are not in their order"));
-            }
-        }
+        let meta = match (array, header) {
+            (None, None) => None,
+            (Some(array), Some(header)) if array.end() == header.offset && !header.is_zstd => Some((array, header)),
+            _ => return Err(FormatError::Tail("its sections about chunks do not go together")),
+        };
         Ok(Self { meta, bootstrap })
-    }
-
-    /// Where the range that has all of them begins, and its length.
-    pub(crate) fn range(&self) -> (u64, u64) {
-        let from = self.meta.map_or(self.bootstrap.offset, |(array, _)| array.offset);
-        (from, self.bootstrap.end() - from)
     }
 }
 
@@ -116,8 +108,13 @@ impl Section {
         Ok(section)
     }
 
-    pub(crate) const fn end(&self) -> u64 {
+    const fn end(&self) -> u64 {
         self.offset + self.stored_bytes
+    }
+
+    /// Whether it holds what was written into `content`, by its digest.
+    pub(crate) fn holds(&self, content: Hasher) -> bool {
+        self.bytes == content.bytes() && self.digest == content.finish()
     }
 
     /// Reads the section from `blob`, which stands at its beginning, and leaves it at its end.

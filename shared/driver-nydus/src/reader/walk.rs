@@ -1,7 +1,5 @@
 //! Every path of a bootstrap.
 
-use std::collections::HashSet;
-
 use accel_stream::{EntryKind, Limits, Mtime};
 
 use super::fault::FormatError;
@@ -9,7 +7,7 @@ use super::inode::Node;
 use super::superblock::Bootstrap;
 use super::tables::ChunkRef;
 use crate::attributes::device_parts;
-use crate::bootstrap::mode;
+use crate::bootstrap::{SLOT_BYTES, mode};
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,14 +47,16 @@ impl Bootstrap {
     pub fn walk(&self, limits: Limits, each: &mut dyn FnMut(&[u8], &Inode)) -> Result<(), FormatError> {
         let mut path = Vec::new();
         let mut open = vec![(0, &b""[..], self.root()?)];
-        let mut seen = Seen::new(limits);
+        let mut seen = Seen::new(self, limits);
         while let Some((parent, name, node)) = open.pop() {
             path.truncate(parent);
             if !path.is_empty() {
                 path.push(b'/');
             }
             path.extend_from_slice(name);
-            seen.entry(&path, &node)?;
+            seen.path(path.len() as u64)
+                .and_then(|()| seen.inode(self, &node))
+                .map_err(|fault| fault.of_file(&path))?;
             let shown = self.inode(&node).map_err(|fault| fault.of_file(&path))?;
             each(&path, &shown);
             if node.kind == mode::DIRECTORY {
@@ -119,16 +119,21 @@ impl Bootstrap {
     }
 }
 
-/// Keeps a walk from going in circles or beyond the limits.
+/// Keeps a walk from going in circles or beyond the limits, and from reading the same bytes as part of many inodes.
 pub(crate) struct Seen {
     limits: Limits,
     entries: u64,
-    directories: HashSet<u32>,
+    /// A bit for each number that an inode can have.
+    inodes: Vec<u64>,
+    /// How many bytes inodes have not taken.
+    bytes_left: u64,
 }
 
 impl Seen {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, entries: 0, directories: HashSet::new() }
+    pub(crate) fn new(bootstrap: &Bootstrap, limits: Limits) -> Self {
+        let bytes = bootstrap.at().len();
+        let numbers = bytes / SLOT_BYTES + 1;
+        Self { limits, entries: 0, inodes: vec![0; numbers.div_ceil(64) as usize], bytes_left: bytes }
     }
 
     /// Counts an entry of a directory.
@@ -138,19 +143,25 @@ impl Seen {
         if self.entries > limit { Err(FormatError::TooManyEntries { limit }) } else { Ok(()) }
     }
 
-    /// Takes note of the path that is shown next.
-    pub(crate) fn entry(&mut self, path: &[u8], node: &Node<'_>) -> Result<(), FormatError> {
-        if path.len() as u64 > self.limits.path_bytes {
-            return Err(FormatError::part("path", "it is longer than the limit").of_file(path));
-        }
-        self.directory(node).map_err(|fault| fault.of_file(path))
-    }
-
-    /// A directory has one name.
-    pub(crate) fn directory(&mut self, node: &Node<'_>) -> Result<(), FormatError> {
-        if node.kind == mode::DIRECTORY && !self.directories.insert(node.number) {
-            return Err(FormatError::part("directory", "it is in two places"));
+    /// Holds the length of a path to the limit.
+    pub(crate) fn path(&self, bytes: u64) -> Result<(), FormatError> {
+        if bytes > self.limits.path_bytes {
+            return Err(FormatError::part("path", "it is longer than the limit"));
         }
         Ok(())
+    }
+
+    /// Takes note of an inode; says whether it was not seen before. A directory has one name.
+    pub(crate) fn inode(&mut self, bootstrap: &Bootstrap, node: &Node<'_>) -> Result<bool, FormatError> {
+        let (word, bit) = (node.number as usize / 64, 1 << (node.number % 64));
+        let word = self.inodes.get_mut(word).ok_or(FormatError::part("inode", "its number is too large"))?;
+        if *word & bit != 0 {
+            let is_directory = node.kind == mode::DIRECTORY;
+            return if is_directory { Err(FormatError::part("directory", "it is in two places")) } else { Ok(false) };
+        }
+        *word |= bit;
+        let left = self.bytes_left.checked_sub(bootstrap.inode_bytes(node));
+        self.bytes_left = left.ok_or(FormatError::part("inode", "it and others take more bytes than there are"))?;
+        Ok(true)
     }
 }

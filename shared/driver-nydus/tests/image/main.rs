@@ -9,6 +9,7 @@ mod golden;
 mod invariants;
 mod kernel;
 mod layers;
+mod merge;
 mod odd;
 mod random;
 mod reader;

@@ -1,0 +1,84 @@
+//! Blobs of Nydus that lie: their sections are what a test wants, and the digests of their tables of contents are right.
+
+use std::io::Read as _;
+use std::ops::Range;
+
+use accel_image::Digest;
+
+use crate::tar::{file, tar};
+
+const HEADER_BYTES: usize = 512;
+const ENTRY_BYTES: usize = 128;
+/// A section that unpacks to more stays as it is.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// A blob of nothing but this bootstrap.
+#[must_use]
+pub fn blob_with(boot: &[u8]) -> Vec<u8> {
+    let size = (boot.len() as u64).to_le_bytes();
+    let mut toc = [&[1, 0, 0, 0, 0, 0, 0, 0][..], b"image.boot\0\0\0\0\0\0", Digest::of(boot).as_bytes()].concat();
+    toc.extend([[0; 8], size, size].concat());
+    toc.resize(ENTRY_BYTES, 0);
+    [boot, &header("image.boot", boot.len()), &toc, &header("rafs.blob.toc", ENTRY_BYTES)].concat()
+}
+
+fn header(name: &str, size: usize) -> Vec<u8> {
+    let mut header = tar(&[file(name, b"").size_field(size as u64)]);
+    header.truncate(HEADER_BYTES);
+    header
+}
+
+/// Where the entry of section `name` lies in the table of contents of `blob`: flags (4 bytes), at 8 the name (16), at 24 the
+/// digest (32), at 56 offset, stored length and length (8 each).
+#[must_use]
+pub fn toc_entry(blob: &[u8], name: &str) -> Option<Range<usize>> {
+    entries(blob).find(|entry| blob[entry.clone()][8..24].split(|byte| *byte == 0).next() == Some(name.as_bytes()))
+}
+
+/// Sets the digest of each section that lies in `blob` and can be unpacked.
+pub fn reseal(blob: &mut [u8]) {
+    for entry in entries(blob).collect::<Vec<_>>() {
+        if let Some(digest) = digest(blob, &blob[entry.clone()]) {
+            blob[entry][24..56].copy_from_slice(digest.as_bytes());
+        }
+    }
+}
+
+fn entries(blob: &[u8]) -> impl Iterator<Item = Range<usize>> + use<> {
+    let end = blob.len().saturating_sub(HEADER_BYTES);
+    let octal = blob.get(end + 124..end + 135).and_then(|field| std::str::from_utf8(field).ok());
+    let bytes = octal.and_then(|octal| usize::from_str_radix(octal, 8).ok()).filter(|bytes| *bytes <= end);
+    let start = end - bytes.unwrap_or(0);
+    (start..end).step_by(ENTRY_BYTES).map(|at| at..at + ENTRY_BYTES).filter(move |entry| entry.end <= end)
+}
+
+fn digest(blob: &[u8], entry: &[u8]) -> Option<Digest> {
+    let number = |at: usize| Some(u64::from_le_bytes(entry[at..at + 8].try_into().ok()?));
+    let (start, len) = (usize::try_from(number(56)?).ok()?, usize::try_from(number(64)?).ok()?);
+    let stored = blob.get(start..start.checked_add(len)?)?;
+    if entry[0] != 2 {
+        return Some(Digest::of(stored));
+    }
+    let mut content = Vec::new();
+    zstd::Decoder::new(stored).ok()?.take(MOST_BYTES).read_to_end(&mut content).ok()?;
+    Some(Digest::of(&content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_set_again_and_nothing_of_no_form_is_a_panic() {
+        let mut blob = blob_with(b"boot");
+        let sealed = blob.clone();
+        let entry = toc_entry(&blob, "image.boot").unwrap();
+        assert_eq!((entry.len(), toc_entry(&blob, "image.blob")), (ENTRY_BYTES, None));
+        blob[entry.start + 30] ^= 1;
+        reseal(&mut blob);
+        assert_eq!(blob, sealed);
+        for mut other in [Vec::new(), vec![b'7'; 700], sealed[..600].to_vec()] {
+            reseal(&mut other);
+        }
+    }
+}
