@@ -33,6 +33,9 @@ pub(super) struct MadeArgs {
     /// Let small files share a compressed member until it holds so many bytes (estargz).
     #[arg(long)]
     min_chunk_size: Option<ByteSize>,
+    /// Make an index that holds the plain images and the Nydus images (nydus).
+    #[arg(long)]
+    merge_manifest: bool,
     /// A file that is fetched when a container starts: for estargz a glob may be, for nydus a directory, `/` by default;
     /// may be repeated.
     #[arg(long, value_name = "PATH")]
@@ -74,7 +77,11 @@ impl MadeArgs {
     }
 
     fn estargz(&self) -> anyhow::Result<FormatOptions> {
-        self.has_none_of(&[("compressor", self.compressor.is_some()), ("fs-version", self.fs_version.is_some())])?;
+        self.has_none_of(&[
+            ("compressor", self.compressor.is_some()),
+            ("fs-version", self.fs_version.is_some()),
+            ("merge-manifest", self.merge_manifest),
+        ])?;
         let default = EstargzOptions::default();
         let options = EstargzOptions {
             level: self.level.unwrap_or(default.level),
@@ -94,6 +101,7 @@ impl MadeArgs {
             compressor: self.compressor.unwrap_or(default.compressor),
             chunk_size: self.chunk_size.unwrap_or(default.chunk_size),
             prefetch: if self.prefetch.is_empty() { default.prefetch } else { self.prefetch.clone() },
+            merge_manifest: self.merge_manifest,
         };
         options.check().map_err(wrong)?;
         Ok(FormatOptions::Nydus(options))

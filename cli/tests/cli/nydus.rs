@@ -52,15 +52,24 @@ async fn options_say_what_is_made() {
     assert_eq!(manifest.subject, None);
     let ran = machine.run(&["inspect", &target, "--plain-http", &machine.registry.host()]).await;
     assert!(ran.stdout.contains("lz4_block chunks of up to 64.0 KiB"), "{ran:?}");
+    let merged = machine.image("merged");
+    let report = machine.convert(&[&machine.image("1"), &merged, "--format", "nydus", "--merge-manifest"]).await;
+    assert_eq!(report["outcome"], "converted");
+    let host = machine.registry.host();
+    let ran = machine.run(&["verify", &machine.image("1"), &merged, "--plain-http", &host]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let ran = machine.run(&["inspect", &merged, "--plain-http", &host]).await;
+    assert!(ran.stdout.contains("gzip") && ran.stdout.contains("Nydus bootstrap"), "{ran:?}");
 }
 
 #[tokio::test]
 async fn an_option_of_another_format_is_wrong_usage() {
     let machine = Machine::new().await;
-    let rows: [(&[&str], &str); 8] = [
+    let rows: [(&[&str], &str); 9] = [
         (&["--format", "nydus", "--level", "5"], "--level is not an option of nydus"),
         (&["--format", "nydus", "--min-chunk-size", "1KiB"], "--min-chunk-size is not an option of nydus"),
         (&["--format", "estargz", "--compressor", "none"], "--compressor is not an option of estargz"),
+        (&["--merge-manifest"], "--merge-manifest is not an option of estargz"),
         (&["--fs-version", "6"], "--fs-version is not an option of estargz"),
         (&["--format", "nydus", "--fs-version", "5"], "--fs-version: RAFS 5 is not in this version"),
         (&["--format", "nydus", "--chunk-size", "3MiB"], "--chunk-size: 3MiB is not a power of two"),

@@ -17,10 +17,15 @@ struct Served {
 
 impl Served {
     async fn start(machine: &Machine) -> Self {
+        Self::making(machine, "estargz").await
+    }
+
+    /// One whose rule makes this format.
+    async fn making(machine: &Machine, format: &str) -> Self {
         let config = format!(
             "server: {{ listen: 127.0.0.1:0, log: {{ format: json }} }}\n\
              registries:\n  {}: {{ plain_http: true, webhook_auth: [{{ value: \"${{env:AUTH}}\" }}] }}\n\
-             rules:\n  - match: {{ repository: {REPOSITORY} }}\n    convert: [{{ format: estargz }}]\n",
+             rules:\n  - match: {{ repository: {REPOSITORY} }}\n    convert: [{{ format: {format} }}]\n",
             machine.registry.host()
         );
         machine.write("accel.yaml", &config);
@@ -86,17 +91,19 @@ async fn a_task_is_created_watched_and_found_in_the_list() {
 /// acceld makes a Nydus image in this case and asks `nydusify` to check it.
 #[tokio::test]
 async fn a1_a_task_that_is_waited_for_leaves_an_image_that_passes_the_check() {
-    let machine = Machine::new().await;
-    two_layers("a").push(machine.content(), REPOSITORY, Some("latest"));
-    let served = Served::start(&machine).await;
-    let source = machine.image("latest");
-    let created = task(&machine, &served, &["create", "--sync", &source]).await;
-    assert_eq!(created.code, Some(0), "{created:?}");
-    let target = machine.image("latest-esgz");
-    let checked = machine.run(&["verify", &source, &target, "--plain-http", &machine.registry.host()]).await;
-    assert_eq!(checked.code, Some(0), "{checked:?}");
-    let (ended, log) = served.stop().await;
-    assert!(ended.success() && !log.contains("\"ERROR\"") && !log.contains("panic"), "{log}");
+    for (format, suffix) in [("estargz", "-esgz"), ("nydus", "-nydus")] {
+        let machine = Machine::new().await;
+        two_layers("a").push(machine.content(), REPOSITORY, Some("latest"));
+        let served = Served::making(&machine, format).await;
+        let source = machine.image("latest");
+        let created = task(&machine, &served, &["create", "--sync", &source]).await;
+        assert_eq!(created.code, Some(0), "{created:?}");
+        let target = machine.image(&format!("latest{suffix}"));
+        let checked = machine.run(&["verify", &source, &target, "--plain-http", &machine.registry.host()]).await;
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+        let (ended, log) = served.stop().await;
+        assert!(ended.success() && !log.contains("\"ERROR\"") && !log.contains("panic"), "{log}");
+    }
 }
 
 #[tokio::test]

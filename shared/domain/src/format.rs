@@ -112,8 +112,8 @@ impl FormatOptions {
         }
     }
 
-    /// What determines the bytes of a layer, hashed: part of a layer record's key. What is prefetched of a Nydus image
-    /// stands in its last layer alone, which is made for each image.
+    /// What determines the bytes of a layer, hashed: part of a layer record's key. Of a Nydus image's options some concern
+    /// only its last layer, which is made for each image, or its documents.
     ///
     /// # Panics
     /// Never: options always serialise.
@@ -121,7 +121,9 @@ impl FormatOptions {
     pub fn layer_hash(&self) -> accel_image::Digest {
         let of_layer = match self {
             Self::Estargz(_) => self.clone(),
-            Self::Nydus(options) => Self::Nydus(NydusOptions { prefetch: Vec::new(), ..options.clone() }),
+            Self::Nydus(options) => {
+                Self::Nydus(NydusOptions { prefetch: Vec::new(), merge_manifest: false, ..options.clone() })
+            }
         };
         accel_image::Digest::of(&serde_json::to_vec(&of_layer).expect("options have only string keys"))
     }
@@ -150,15 +152,22 @@ mod tests {
         let expected = r#"{"format":"nydus","fs_version":6,"compressor":"zstd","chunk_size":"1MiB","prefetch":["/"]}"#;
         assert_eq!(text, expected);
         assert_eq!(serde_json::from_str::<FormatOptions>(&text).unwrap(), Format::Nydus.default_options());
+        let merged = FormatOptions::Nydus(NydusOptions { merge_manifest: true, ..Default::default() });
+        let text = serde_json::to_string(&merged).unwrap();
+        assert!(text.ends_with(r#","merge_manifest":true}"#), "{text}");
+        assert_eq!(serde_json::from_str::<FormatOptions>(&text).unwrap(), merged);
     }
 
     #[test]
-    fn what_a_nydus_image_prefetches_is_nothing_of_its_layers() {
+    fn what_concerns_only_the_end_of_a_nydus_image_is_nothing_of_its_layers() {
         let options = |prefetch: &[&str], chunk_size| {
             let prefetch = prefetch.iter().map(ToString::to_string).collect();
             FormatOptions::Nydus(NydusOptions { prefetch, chunk_size: ByteSize(chunk_size), ..NydusOptions::default() })
         };
         assert_eq!(options(&["/"], 4096).layer_hash(), options(&[], 4096).layer_hash());
+        let FormatOptions::Nydus(plain) = options(&[], 4096) else { panic!("it is Nydus") };
+        let merged = FormatOptions::Nydus(NydusOptions { merge_manifest: true, ..plain });
+        assert_eq!(merged.layer_hash(), options(&[], 4096).layer_hash());
         assert_ne!(options(&["/"], 4096).layer_hash(), options(&["/"], 8192).layer_hash());
     }
 

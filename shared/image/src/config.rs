@@ -54,12 +54,23 @@ impl ImageConfig {
         self.diff_ids = diff_ids;
     }
 
-    /// Adds an entry to the history, for a layer that was added.
+    /// Adds an entry to the history, for a layer that was added above the others.
     pub fn add_history(&mut self, entry: Value) {
-        match self.members.entry("history").or_insert_with(|| json!([])) {
-            Value::Array(entries) => entries.push(entry),
-            other => *other = json!([entry]),
+        self.history().push(entry);
+    }
+
+    /// Adds an entry to the history, for a layer that was added below the others.
+    pub fn add_first_history(&mut self, entry: Value) {
+        self.history().insert(0, entry);
+    }
+
+    /// The history; an empty one where there is none, or something else.
+    fn history(&mut self) -> &mut Vec<Value> {
+        let history = self.members.entry("history").or_insert_with(|| json!([]));
+        if !history.is_array() {
+            *history = json!([]);
         }
+        history.as_array_mut().expect("it was made one")
     }
 
     /// The bytes that go to a registry.
@@ -111,6 +122,8 @@ mod tests {
             let mut config = ImageConfig::parse(before.as_bytes()).unwrap();
             config.add_history(json!({"by": 1}));
             assert_eq!(String::from_utf8(config.to_bytes()).unwrap(), after);
+            config.add_first_history(json!({"by": 0}));
+            assert!(String::from_utf8(config.to_bytes()).unwrap().contains(r#""history":[{"by":0},{"#));
         }
     }
 }

@@ -28,6 +28,11 @@ pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.man
 /// A layer's blob of a Nydus image. Spec: nydus-snapshotter, "Nydus image".
 pub const NYDUS_BLOB: &str = "application/vnd.oci.image.layer.nydus.blob.v1";
 
+/// The configuration of a Nydus image that stands in an index beside the plain one: no other runtime takes it.
+pub const NYDUS_CONFIG: &str = "application/vnd.nydus.image.config.v1+json";
+/// The artifact type of such an image, in the index.
+pub const NYDUS_MANIFEST: &str = "application/vnd.nydus.image.manifest.v1+json";
+
 /// The manifest types that Accel asks a registry for, as one `Accept` value.
 pub const ACCEPT_MANIFESTS: &str = concat!(
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, ",

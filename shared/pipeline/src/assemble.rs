@@ -37,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) ending: Option<(Ending, Value)>,
     /// Annotations of the format's own.
     pub(crate) annotations: Annotations,
+    /// The media type of its configuration.
+    pub(crate) config_type: &'static str,
     /// The source's manifest, where the target is to refer to it.
     pub(crate) subject: Option<Descriptor>,
 }
@@ -48,7 +50,7 @@ pub(crate) fn image(
     marker: &Marker,
     parts: Parts,
 ) -> AssembledImage {
-    let Parts { ending, annotations, subject } = parts;
+    let Parts { ending, annotations, config_type, subject } = parts;
     let finished: Vec<&LayerReport> = source.manifest.layers.iter().map(|layer| layers[&layer.digest]).collect();
     let mut diff_ids: Vec<Digest> = finished.iter().map(|layer| layer.diff_id).collect();
     let mut layers: Vec<Descriptor> =
@@ -60,7 +62,7 @@ pub(crate) fn image(
         config.add_history(history);
     }
     config.set_diff_ids(diff_ids);
-    let config = document(media_type::OCI_CONFIG, config.to_bytes());
+    let config = document(config_type, config.to_bytes());
 
     let mut manifest = Manifest { media_type: media_type::OCI_MANIFEST.to_owned(), subject, ..source.manifest.clone() };
     manifest.config = Descriptor { annotations: manifest.config.annotations, ..config.descriptor.clone() };
@@ -107,7 +109,7 @@ pub(crate) fn referrer(document: &Assembled, artifact_type: &str, marker: &Marke
 }
 
 /// An attestation's entry with its reference corrected; `None` if it attests an image that is not in the target.
-fn carried(entry: &Descriptor, converted: &HashMap<Digest, &Descriptor>) -> Option<Descriptor> {
+pub(crate) fn carried(entry: &Descriptor, converted: &HashMap<Digest, &Descriptor>) -> Option<Descriptor> {
     let target = converted.get(&entry.attested()?)?;
     let mut entry = entry.clone();
     entry.attest(target.digest);
@@ -125,10 +127,12 @@ fn target_layer(source: &Descriptor, done: &LayerReport) -> Descriptor {
     Descriptor { annotations, ..target }
 }
 
-fn sizes_of(manifest: &Manifest) -> u64 {
+/// Configuration and layers, in bytes.
+pub(crate) fn sizes_of(manifest: &Manifest) -> u64 {
     manifest.layers.iter().fold(manifest.config.size, |sum, layer| sum.saturating_add(layer.size))
 }
 
-fn document(media_type: &str, bytes: Vec<u8>) -> Assembled {
+/// `bytes` with their descriptor.
+pub(crate) fn document(media_type: &str, bytes: Vec<u8>) -> Assembled {
     Assembled { descriptor: Descriptor::of(media_type, &bytes), bytes: bytes.into() }
 }

@@ -6,17 +6,21 @@ use accel_domain::Marker;
 use accel_driver::Part;
 use accel_image::{Descriptor, Digest, Document, media_type};
 use accel_tasks::LayerCache;
+use bytes::Bytes;
 
 use crate::assemble::{self, Assembled, AssembledImage, Parts};
 use crate::error::ConvertError;
 use crate::image::Job;
 use crate::layer::{LayerReport, Layers};
+use crate::nydus::merged;
 use crate::source::{Source, SourceImage};
 use crate::{drivers, publish};
 
 /// All documents of the target.
 pub(crate) struct Documents {
     pub(crate) images: Vec<AssembledImage>,
+    /// The plain images beside them, where the target is to hold both.
+    pub(crate) plain: Vec<AssembledImage>,
     pub(crate) index: Option<Assembled>,
     marker: Marker,
 }
@@ -41,18 +45,25 @@ pub(crate) async fn assemble<C: LayerCache>(
         let parts = Parts {
             ending: ending.map(|ending| (ending, sayings.history)),
             annotations: sayings.annotations,
+            config_type: sayings.config_type,
             subject: subject(&image.descriptor),
         };
         images.push(assemble::image(image, &finished, &marker, parts));
     }
+    let merges = drivers::merges_manifests(&job.output.options);
+    let plain: Vec<_> = if merges { source.images.iter().map(merged::plain).collect() } else { Vec::new() };
     let index = match &source.top.document {
+        _ if merges => {
+            let subject = subject(&source.top.descriptor());
+            Some(merged::index(source, &plain, &images, &marker, subject))
+        }
         Document::Manifest(_) => None,
         Document::Index(index) => {
             let pairs: Vec<_> = source.images.iter().zip(&images).collect();
             Some(assemble::index(index, &pairs, &source.attestations, &marker, subject(&source.top.descriptor())))
         }
     };
-    Ok(Documents { images, index, marker })
+    Ok(Documents { images, plain, index, marker })
 }
 
 /// The converted layers of an image, in its order; one that stands in it twice comes twice.
@@ -78,6 +89,9 @@ pub(crate) async fn push<C>(
         publish::config(&job.target, image).await?;
         put(job, &image.manifest, &from.descriptor, &image.config.descriptor.media_type, &assembled.marker).await?;
     }
+    for (from, image) in source.images.iter().zip(&assembled.plain) {
+        push_plain(layers, from, image).await?;
+    }
     for attestation in &source.attestations {
         publish::attestation(&job.source, &job.target, attestation, *watch, stop).await?;
     }
@@ -85,6 +99,19 @@ pub(crate) async fn push<C>(
         Some(index) => put(job, index, &source.top.descriptor(), media_type::OCI_INDEX, &assembled.marker).await,
         None => Ok(()),
     }
+}
+
+/// Puts a plain image. Its layers are the source's.
+async fn push_plain<C>(layers: &Layers<'_, C>, from: &SourceImage, image: &AssembledImage) -> Result<(), ConvertError> {
+    let Layers { job, watch, stop, .. } = layers;
+    job.target.put_small_blob(&merged::empty_layer(), Bytes::from_static(&merged::EMPTY_TAR_GZIP)).await?;
+    if !job.source.same_repository(&job.target) {
+        for layer in &from.manifest.layers {
+            publish::provide_blob(&job.source, &job.target, layer, *watch, stop).await?;
+        }
+    }
+    publish::config(&job.target, image).await?;
+    publish::manifest(&job.target, &image.manifest).await.map(drop)
 }
 
 /// Puts a manifest, and lists it beside its subject where the registry does not do so by itself.

@@ -6,7 +6,7 @@ use accel_domain::{FormatOptions, Output};
 use accel_driver::Driver;
 use accel_driver_estargz::Estargz;
 use accel_driver_nydus::Nydus;
-use accel_image::{Annotations, Digest};
+use accel_image::{Annotations, Digest, media_type};
 use accel_stream::Limits;
 use serde_json::Value;
 
@@ -26,15 +26,28 @@ pub(crate) struct Sayings {
     pub(crate) annotations: Annotations,
     /// The history's entry for the layer that ends it; null where nothing does.
     pub(crate) history: Value,
+    /// The media type of its configuration.
+    pub(crate) config_type: &'static str,
+}
+
+/// Whether the target is an index that holds the plain images too.
+pub(crate) const fn merges_manifests(options: &FormatOptions) -> bool {
+    match options {
+        FormatOptions::Estargz(_) => false,
+        FormatOptions::Nydus(options) => options.merge_manifest,
+    }
 }
 
 /// What an image made as `output` of the manifest `digest` says; `reference` names the source.
 pub(crate) fn sayings(output: &Output, reference: &str, digest: Digest) -> Sayings {
     match &output.options {
-        FormatOptions::Estargz(_) => Sayings { annotations: Annotations::new(), history: Value::Null },
+        FormatOptions::Estargz(_) => {
+            Sayings { annotations: Annotations::new(), history: Value::Null, config_type: media_type::OCI_CONFIG }
+        }
         FormatOptions::Nydus(options) => Sayings {
             annotations: nydus::annotations(options, &output.format_version(), reference, digest),
             history: nydus::history(),
+            config_type: if options.merge_manifest { media_type::NYDUS_CONFIG } else { media_type::OCI_CONFIG },
         },
     }
 }

@@ -12,13 +12,13 @@ use accel_tasks::LayerCache;
 use futures::StreamExt;
 use tracing::instrument;
 
-use crate::assemble::Assembled;
+use crate::assemble::{Assembled, AssembledImage};
 use crate::documents::{self, Documents};
 use crate::engine::Engine;
 use crate::error::ConvertError;
 use crate::layer::{LayerReport, Layers};
 use crate::plan::PlannedLayer;
-use crate::source::{Fetched, Source, fetch};
+use crate::source::{Fetched, Purpose, Source, fetch};
 use crate::watch::{Event, Observer, Stop, StopReason, StopSignal};
 use crate::{reuse, tag};
 
@@ -220,7 +220,7 @@ async fn look(job: &Job) -> Result<Prepared, ConvertError> {
     if let Some(now) = tag::moved(job).await? {
         return Ok(Prepared::Nothing(Outcome::Superseded { now }));
     }
-    Ok(match fetch(&job.source, top, &job.output).await? {
+    Ok(match fetch(&job.source, top, &job.output, Purpose::Conversion).await? {
         Fetched::Image(source) => Prepared::Image(source),
         Fetched::NotAnImage(media_type) => Prepared::Nothing(Outcome::NotAnImage(media_type)),
     })
@@ -282,10 +282,14 @@ async fn forget<C: LayerCache>(layers: &Layers<'_, C>, source: &Source) -> Resul
 }
 
 fn converted(source: &Source, assembled: Documents, layers: Vec<LayerReport>) -> ConvertedImage {
-    let sizes = assembled.images.iter().fold(Sizes::default(), |sum, image| Sizes {
-        source: sum.source.saturating_add(image.sizes.0),
-        target: sum.target.saturating_add(image.sizes.1),
-    });
+    let sum = |images: &[AssembledImage], size: fn(&AssembledImage) -> u64| -> u64 {
+        images.iter().map(size).fold(0, u64::saturating_add)
+    };
+    let made = sum(&assembled.images, |image| image.sizes.1);
+    let sizes = Sizes {
+        source: sum(&assembled.images, |image| image.sizes.0),
+        target: made.saturating_add(sum(&assembled.plain, |image| image.sizes.1)),
+    };
     let top = assembled.index.unwrap_or_else(|| assembled.images[0].manifest.clone());
     let platforms = source.images.len();
     ConvertedImage { source_digest: source.top.digest, sizes, layers, platforms, source: source.top.clone(), top }

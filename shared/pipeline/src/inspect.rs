@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use tracing::instrument;
 
 use crate::error::ConvertError;
-use crate::source::{Fetched, SourceImage, fetch};
+use crate::source::{Fetched, Purpose, SourceImage, fetch};
 use layer::Toc;
 
 pub use report::{
@@ -61,7 +61,7 @@ pub async fn inspect_image(end: &End, key: &str, limits: Limits) -> Result<Inspe
         Document::Manifest(_) => (false, 0),
     };
     let everything = Output::new(Format::Estargz.default_options());
-    let source = match Box::pin(fetch(end, top, &everything)).await? {
+    let source = match Box::pin(fetch(end, top, &everything, Purpose::Look)).await? {
         Fetched::Image(source) => source,
         Fetched::NotAnImage(media_type) => return Err(InspectError::NotAnImage(media_type)),
     };

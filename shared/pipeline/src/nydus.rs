@@ -1,6 +1,8 @@
 //! What a Nydus image says of itself in manifest and configuration, as acceld writes it. Spec: nydus-snapshotter,
 //! `pkg/converter`.
 
+pub(crate) mod merged;
+
 use accel_domain::NydusOptions;
 use accel_driver_nydus::BOOTSTRAP;
 use accel_image::{Annotations, Digest, Manifest, media_type};

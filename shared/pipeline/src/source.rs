@@ -49,13 +49,33 @@ pub(crate) enum Fetched {
     NotAnImage(String),
 }
 
+/// What an image is fetched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be converted: Nydus images of a merged index are left out, since they stand beside what they were made of.
+    Conversion,
+    /// To be looked at: everything that is an image.
+    Look,
+}
+
+impl Purpose {
+    fn wants(self, config_type: &str) -> bool {
+        media_type::is_image_config(config_type) || self == Self::Look && config_type == media_type::NYDUS_CONFIG
+    }
+}
+
 /// Fetches what `output` wants of the image under `top`.
 ///
 /// # Errors
 /// Those of the registry; an image that cannot be converted.
-pub(crate) async fn fetch(end: &End, top: RawDocument, output: &Output) -> Result<Fetched, ConvertError> {
+pub(crate) async fn fetch(
+    end: &End,
+    top: RawDocument,
+    output: &Output,
+    purpose: Purpose,
+) -> Result<Fetched, ConvertError> {
     match top.document.clone() {
-        Document::Manifest(manifest) if !media_type::is_image_config(&manifest.config.media_type) => {
+        Document::Manifest(manifest) if !purpose.wants(&manifest.config.media_type) => {
             Ok(Fetched::NotAnImage(manifest.config.media_type))
         }
         Document::Manifest(manifest) => {
@@ -63,11 +83,17 @@ pub(crate) async fn fetch(end: &End, top: RawDocument, output: &Output) -> Resul
             check_platform(&image, output)?;
             Ok(Fetched::Image(Box::new(Source { top, images: vec![image], attestations: Vec::new() })))
         }
-        Document::Index(index) => fetch_index(end, top, index, output).await,
+        Document::Index(index) => fetch_index(end, top, index, output, purpose).await,
     }
 }
 
-async fn fetch_index(end: &End, top: RawDocument, index: Index, output: &Output) -> Result<Fetched, ConvertError> {
+async fn fetch_index(
+    end: &End,
+    top: RawDocument,
+    index: Index,
+    output: &Output,
+    purpose: Purpose,
+) -> Result<Fetched, ConvertError> {
     let (mut images, mut attestations) = (Vec::new(), Vec::new());
     let mut bytes = top.bytes.len() as u64;
     for entry in index.manifests {
@@ -88,7 +114,7 @@ async fn fetch_index(end: &End, top: RawDocument, index: Index, output: &Output)
         };
         if attests {
             attestations.push(Attestation { entry, manifest, raw });
-        } else if media_type::is_image_config(&manifest.config.media_type) {
+        } else if purpose.wants(&manifest.config.media_type) {
             bytes = bytes.saturating_add(manifest.config.size);
             let image = fetch_image(end, Some(entry), raw.descriptor(), manifest).await?;
             images.extend(selects(&image.config.platform(), output).then_some(image));

@@ -10,6 +10,7 @@ mod documents;
 
 mod files;
 mod layer;
+mod merged;
 mod nydus;
 mod report;
 
@@ -21,7 +22,7 @@ use futures::{StreamExt, TryStreamExt};
 use tracing::instrument;
 
 use crate::error::ConvertError;
-use crate::source::{Fetched, Source, fetch};
+use crate::source::{Fetched, Purpose, Source, fetch};
 use crate::watch::{Event, Observer};
 use documents::Compared;
 
@@ -93,6 +94,8 @@ pub async fn verify_image(
     }
     let (source_image, target_image) =
         tokio::try_join!(image(source, source_top, options, "source"), image(target, target_top, options, "target"))?;
+    let (target_image, is_merged) = merged::take_apart(&source_image, target_image, &mut report);
+    documents::compare_tops(&source_image, &target_image, is_merged, &mut report);
     let Compared { pairs, wholes } = documents::compare(&source_image, &target_image, options, &mut report);
     let layers = pairs.len() + wholes.iter().map(|whole| whole.source.len()).sum::<usize>();
     watch.event(&Event::Planned { layers: u32::try_from(layers).unwrap_or(u32::MAX) });
@@ -120,7 +123,7 @@ async fn image(
     side: &'static str,
 ) -> Result<Source, VerifyError> {
     let everything = Output { platforms: options.platforms.clone(), ..Output::new(Format::Estargz.default_options()) };
-    let fetched = Box::pin(fetch(end, top, &everything)).await;
+    let fetched = Box::pin(fetch(end, top, &everything, Purpose::Look)).await;
     match fetched.map_err(|source| VerifyError::Image { side, source })? {
         Fetched::Image(image) => Ok(*image),
         Fetched::NotAnImage(media_type) => Err(VerifyError::NotAnImage { side, media_type }),

@@ -65,7 +65,7 @@ fn a_nydus_image_refers_to_its_source_unless_it_is_not_to() {
 
 #[test]
 fn says_of_each_option_of_nydus_that_is_not_there_why() {
-    for key in ["oci_ref", "merge_manifest", "batch_size", "chunk_dict", "backend_type", "encrypt_recipients"] {
+    for key in ["oci_ref", "batch_size", "chunk_dict", "backend_type", "encrypt_recipients"] {
         let errors = parse(&with_rule(&format!("- convert: [{{ format: nydus, {key}: x }}]")), "x").unwrap_err();
         let shown = errors.to_string();
         assert!(shown.contains(key) && !shown.contains("not a known key"), "{shown}");

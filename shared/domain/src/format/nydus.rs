@@ -20,6 +20,11 @@ pub struct NydusOptions {
     /// What nydusd fetches when a container starts: absolute paths of files and directories. `/` is everything; nothing
     /// is fetched ahead if the list is empty.
     pub prefetch: Vec<String>,
+    /// Makes the target an index that holds both, the plain images and the Nydus images, for nodes to choose. The plain
+    /// ones get an empty layer below the others, so that no node takes their layers for those of the source.
+    #[serde(skip_serializing_if = "std::ops::Not::not")] // what is off changes no hash
+    #[schemars(extend("default" = false))]
+    pub merge_manifest: bool,
 }
 
 /// How the chunks of a Nydus image are compressed.
@@ -70,7 +75,8 @@ const CHUNK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=4 << 20;
 impl Default for NydusOptions {
     fn default() -> Self {
         let prefetch = vec!["/".to_owned()];
-        Self { fs_version: 6, compressor: NydusCompressor::default(), chunk_size: ByteSize(1 << 20), prefetch }
+        let (compressor, chunk_size) = (NydusCompressor::default(), ByteSize(1 << 20));
+        Self { fs_version: 6, compressor, chunk_size, prefetch, merge_manifest: false }
     }
 }
 

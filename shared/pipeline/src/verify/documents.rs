@@ -36,7 +36,6 @@ pub(super) fn compare(
     options: &VerifyOptions,
     report: &mut VerifyReport,
 ) -> Compared {
-    compare_tops(source, target, report);
     let mut compared = Compared::default();
     let mut seen = HashSet::new();
     for (source_image, target_image) in pair_images(source, target, options, report) {
@@ -56,7 +55,8 @@ pub(super) fn compare(
     compared
 }
 
-fn compare_tops(source: &Source, target: &Source, report: &mut VerifyReport) {
+/// Notes what differs between what stands under the two tags.
+pub(super) fn compare_tops(source: &Source, target: &Source, is_merged: bool, report: &mut VerifyReport) {
     let mark = Marker::read(target.top.document.annotations());
     report.marked = mark.is_some();
     if let Some(mark) = mark.filter(|mark| mark.source_digest != source.top.digest) {
@@ -73,6 +73,11 @@ fn compare_tops(source: &Source, target: &Source, report: &mut VerifyReport) {
             }
         }
         (Document::Index(_), Document::Manifest(_)) => report.differs("the source is an index, the target is not"),
+        (Document::Manifest(_), Document::Index(index)) if is_merged => {
+            if !unmarked(&index.annotations).is_empty() {
+                report.differs("the index has annotations that nobody has given it");
+            }
+        }
         (Document::Manifest(_), Document::Index(_)) => report.differs("the target is an index, the source is not"),
     }
 }
@@ -107,12 +112,14 @@ fn pair_images<'i>(
     pairs
 }
 
-fn same_platform(one: &SourceImage, other: &SourceImage) -> bool {
+/// Whether both are for the same platform.
+pub(super) fn same_platform(one: &SourceImage, other: &SourceImage) -> bool {
     let said = |image: &SourceImage| image.entry.as_ref().and_then(|entry| entry.platform.clone());
     said(one) == said(other) && one.config.platform() == other.config.platform()
 }
 
-fn name_of(image: &SourceImage) -> String {
+/// The platform of an image, for messages.
+pub(super) fn name_of(image: &SourceImage) -> String {
     let said = image.entry.as_ref().and_then(|entry| entry.platform.clone());
     said.unwrap_or_else(|| image.config.platform()).to_string()
 }

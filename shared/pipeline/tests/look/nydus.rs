@@ -193,3 +193,96 @@ async fn counts_what_a_bootstrap_holds() {
     let report = stage.inspect("2").await;
     assert!(report.images[0].layers[2].problem.as_ref().unwrap().contains("image.boot"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn u6_a_bootstrap_is_found_wherever_it_lies_in_its_layer_and_one_of_version_5_is_refused() {
+    let stage = converted().await;
+    let last: Descriptor = serde_json::from_value(stage.document("2")["layers"][2].clone()).unwrap();
+    let layer = compress::unpack(&stage.content().blob(APP, last.digest).unwrap()).unwrap();
+    assert_eq!((&layer[..7], &layer[512..529]), (&b"image/\0"[..], &b"image/image.boot\0"[..]));
+    let size = usize::from_str_radix(std::str::from_utf8(&layer[512 + 124..512 + 135]).unwrap(), 8).unwrap();
+    let (boot, size) = (layer[1024..1024 + size].to_vec(), size as u64);
+    let old = [&0x5241_4653_u32.to_le_bytes()[..], &vec![0; 8188]].concat();
+    let rows = [
+        (vec![file("image/image.boot", boot.clone())], Ok(size)),
+        (
+            vec![dir("image/"), file("image/other", b"x"), file("image/image.boot", boot.clone()), file("x", b"")],
+            Ok(size),
+        ),
+        (vec![file("image.boot", boot)], Err("there is no `image/image.boot`")),
+        (vec![file("image/image.boot", old)], Err("version 5")),
+        (vec![file("image/image.boot", vec![0; 8192])], Err("no RAFS v6 bootstrap")),
+    ];
+    for (entries, expected) in rows {
+        end_with(&stage, &compress::gzip(&tar(&entries)));
+        let found = stage.inspect("2").await.images.swap_remove(0).layers.swap_remove(2);
+        let (size, problem) = (found.bootstrap.map(|bootstrap| bootstrap.size), found.problem.unwrap_or_default());
+        match expected {
+            Ok(expected) => assert_eq!((size, problem.as_str()), (Some(expected), "")),
+            Err(expected) => assert!(size.is_none() && problem.contains(expected), "{problem}: {expected}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_wrong_thing_about_a_merged_index_is_named() {
+    type Edit = fn(&Stage, &mut Value);
+    fn replace(stage: &Stage, index: &mut Value, at: usize, edit: impl FnOnce(&mut Value)) {
+        let key = index["manifests"][at]["digest"].as_str().unwrap().to_owned();
+        let mut manifest = stage.document(&key);
+        edit(&mut manifest);
+        let text = manifest.to_string();
+        let digest = stage.content().put_manifest(
+            APP,
+            &Digest::of(text.as_bytes()).to_string(),
+            media_type::OCI_MANIFEST,
+            text.clone(),
+        );
+        index["manifests"][at]["digest"] = json!(digest);
+        index["manifests"][at]["size"] = json!(text.len());
+    }
+    let rows: [(&str, Edit); 11] = [
+        ("the plain image is not the source's", |_, index| {
+            index["manifests"][0]["platform"]["architecture"] = json!("arm64");
+        }),
+        ("the plain image is not the source's", |_, index| index["manifests"][0]["annotations"] = json!({})),
+        ("another platform than linux/amd64", |_, index| {
+            index["manifests"][1]["platform"]["architecture"] = json!("arm64");
+        }),
+        ("a Nydus image before a plain one", |_, index| index["manifests"].as_array_mut().unwrap().reverse()),
+        ("the plain image is not the source's", |stage, index| {
+            replace(stage, index, 0, |manifest| manifest["layers"].as_array_mut().unwrap().swap(0, 1));
+        }),
+        ("the plain image is not the source's", |stage, index| {
+            replace(stage, index, 0, |manifest| manifest["annotations"]["x"] = json!("y"));
+        }),
+        ("has no plain image beside", |_, index| drop(index["manifests"].as_array_mut().unwrap().remove(0))),
+        ("does not say that this is the Nydus image", |_, index| {
+            drop(index["manifests"][1].as_object_mut().unwrap().remove("artifactType"));
+        }),
+        ("for its own", |stage, index| {
+            let right = index["manifests"][1].clone();
+            replace(stage, index, 1, |manifest| manifest["config"]["mediaType"] = json!(media_type::OCI_CONFIG));
+            index["manifests"].as_array_mut().unwrap().push(right);
+        }),
+        ("annotations that nobody has given", |_, index| index["annotations"]["x"] = json!("y")),
+        ("the target was made of", |_, index| {
+            index["annotations"]["io.accel.source.digest"] = json!(Digest::of(b"other"));
+        }),
+    ];
+    let options = NydusOptions { merge_manifest: true, ..NydusOptions::default() };
+    for (expected, edit) in rows {
+        let stage = Stage::new().await;
+        let image = ImageBuilder::new().layer(&tar(&base())).layer(&tar(&top()));
+        image.push(stage.content(), APP, Some("1"));
+        Box::pin(stage.convert(Output::new(FormatOptions::Nydus(options.clone())), "2")).await;
+        let report = stage.verify("1", "2").await;
+        assert_eq!((report.differences, report.platforms.len()), (vec![], 1));
+        assert_eq!(stage.inspect("2").await.images.len(), 2, "the plain one and the Nydus image");
+        let mut index = stage.document("2");
+        edit(&stage, &mut index);
+        stage.content().put_manifest(APP, "2", media_type::OCI_INDEX, index.to_string());
+        let found = stage.verify("1", "2").await.differences;
+        assert!(found.iter().any(|found| found.contains(expected)), "{found:?} instead of {expected}");
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use accel_domain::{Format, Timestamp};
+use accel_domain::{Format, FormatOptions, NydusOptions, Output, Timestamp};
 use accel_image::{Digest, Document};
 use accel_pipeline::{Engine, Job, Outcome, Stop, Tally, convert_image, move_tag};
 use accel_test_support::image::{Compression, PushedImage};
@@ -52,9 +52,26 @@ fn push(stage: &Stage, platform: &str, tag: Option<&str>) -> PushedImage {
         .push(stage.content(), APP, tag)
 }
 
+/// An index of two platforms, and an attestation of one.
+fn push_index(stage: &Stage) {
+    let images = ["linux/amd64", "linux/arm64"].map(|platform| push(stage, platform, None));
+    let index = images.iter().fold(IndexBuilder::new().annotation("kept", "yes"), IndexBuilder::image);
+    index.attestation(stage.content(), APP, &images[0]).push(stage.content(), APP, Some("1"));
+}
+
 /// Converts `library/app:1` with the default options, as if its registry had always the same name.
 async fn convert(stage: &Stage) {
-    let job = Job { source_name: format!("registry.example/{APP}:1"), ..stage.job() };
+    convert_as(stage, stage.job()).await;
+}
+
+/// As [`convert`], into `library/app:1-nydus`.
+async fn convert_to_nydus(stage: &Stage, output: Output) {
+    let (rule_hash, target_key) = (output.rule_hash("t"), "1-nydus".to_owned());
+    convert_as(stage, Job { output, rule_hash, target_key, ..stage.job() }).await;
+}
+
+async fn convert_as(stage: &Stage, job: Job) {
+    let job = Job { source_name: format!("registry.example/{APP}:1"), ..job };
     let (engine, stop) = (Engine::new(2), Stop::new());
     let converting =
         convert_image(&engine, &*stage.store, &job, &Tally::default(), stop.signal(), Timestamp::now).await;
@@ -99,12 +116,90 @@ async fn an_image_of_one_platform_did_not_change() {
 #[tokio::test]
 async fn an_index_of_two_platforms_did_not_change() {
     let stage = Stage::new().await;
-    let images = ["linux/amd64", "linux/arm64"].map(|platform| push(&stage, platform, None));
-    let index = images.iter().fold(IndexBuilder::new().annotation("kept", "yes"), IndexBuilder::image);
-    index.attestation(stage.content(), APP, &images[0]).push(stage.content(), APP, Some("1"));
+    push_index(&stage);
     convert(&stage).await;
     assert_golden(&stage, INDEX_SOURCE, INDEX_TARGET);
 }
+
+/// What is made of an image, or of an index, by each way to say what a Nydus image belongs to.
+struct NydusRow {
+    what: &'static str,
+    subject: bool,
+    merge_manifest: bool,
+    image: &'static str,
+    index: &'static str,
+}
+
+const NYDUS_ROWS: [NydusRow; 4] = [
+    NydusRow {
+        what: "alone",
+        subject: false,
+        merge_manifest: false,
+        image: "13a2fbb6c6d757e837956e7581cee97e2682ebeb315c67f0f72e2b5b9de8c89c",
+        index: "77e5e3dde6843b3c02b970b6242aca1c7a2df43a029688b4d9f5b6b6ae8f895a",
+    },
+    NydusRow {
+        what: "referring",
+        subject: true,
+        merge_manifest: false,
+        image: "942bcdf5ad90959843507593a121917e5eb466b2d9ca4660758fff99835d8b8d",
+        index: "c6bcb33b0478fa8a27a052a6cac0cc1e27c04c28cc11130474e76ceacd65e3f4",
+    },
+    NydusRow {
+        what: "merged",
+        subject: false,
+        merge_manifest: true,
+        image: "be7238e18f33b0be533fe062b1cd50e0e883bebc2f5478b95a98135eb1113cb9",
+        index: "3e67a897232324d9ca29dfdff6a9d678db81a946874bbe564e29306fbc34261d",
+    },
+    NydusRow {
+        what: "merged, referring",
+        subject: true,
+        merge_manifest: true,
+        image: "bddcbd81ee7e55941ec4bfce50e513fc24a1e7eefd7f592b3e6c7340a3e772c0",
+        index: "99285cc214bc054f1315edebb2b53ac222f7a51317b2a8e769e29e4328c85705",
+    },
+];
+
+#[tokio::test]
+async fn nydus_images_did_not_change() {
+    assert_eq!(Format::Nydus.version(), 1, "new goldens go with a new version");
+    let (mut found, mut parts) = (String::new(), String::new());
+    for row in &NYDUS_ROWS {
+        let NydusRow { what, subject, merge_manifest, .. } = *row;
+        let options = NydusOptions { merge_manifest, ..NydusOptions::default() };
+        let output = Output { subject, ..Output::new(FormatOptions::Nydus(options)) };
+        let (one, two) = (Stage::new().await, Stage::new().await);
+        push(&one, "linux/amd64", Some("1"));
+        push_index(&two);
+        for (stage, source) in [(&one, IMAGE_SOURCE), (&two, INDEX_SOURCE)] {
+            assert_eq!(digests(stage, "1"), source, "the SOURCE is another one: the tests pack it otherwise");
+            convert_to_nydus(stage, output.clone()).await;
+            writeln!(found, "{what}: {}", stage.digest("library/app:1-nydus").unwrap().hex()).unwrap();
+        }
+        parts = digests(&one, "1-nydus");
+    }
+    let expected = NYDUS_ROWS.iter().map(|row| format!("{0}: {1}\n{0}: {2}\n", row.what, row.image, row.index));
+    let expected: String = expected.collect();
+    assert_eq!(format!("{found}{parts}"), format!("{expected}{MERGED_TARGET}"), "the output changed");
+}
+
+/// What the last row makes of the image: the plain image with the empty layer below, and the Nydus image.
+const MERGED_TARGET: &str = "\
+index    bddcbd81ee7e55941ec4bfce50e513fc24a1e7eefd7f592b3e6c7340a3e772c0
+manifest 40fc2221e279d8414e008f1427b278a4b6ec13c812681a437356f48ee31301b1
+config   bb468417664f6fc9f9b6632d95d1394b1d8a107a201e7c678c957d59c14f4da8
+layer    4f4fb700ef54461cfa02571ae0db9a0dc1e0cdb5577484a6d75e68dc38e8acc1
+layer    496feaae512c22acd09f045e3080d799a39fb57c14f014bafbabea52e6f55381
+layer    2bf684046ed2111ca47b284ee30f3341ad8f2c61f9c8e05ff36c71171119adb5
+layer    47ded4f9f8cefca316b4d1aa6b78dfedafca7756ec17be72ae591d63e8dc8d15
+manifest 07108f687612a5ab6ade1e8b5d1897f7c826d6a7c7c1a8c5cdcdc80fe0d8abae
+config   06f0d42fc611b43852590feb31b78570955f74dd1e4cfc4bb5c6d4b820062056
+layer    8e05d4abd08a1d4423049af31ebb740f57b2a9943a35aeb49cd2532434281552
+layer    bd47b813e27958675ea9ba6692aa7257cd8571eee97d2f4e775b8f84507f1133
+layer    73d46bed5bc4b432192558a8549ecae177c09c06a182ca1ba94e1731139c5fe3
+layer    877e8ea50f913f7bb103946f5a2a4fbac72c213f872df9e34e023a1808030f7f
+";
 
 const IMAGE_SOURCE: &str = "\
 manifest 1a3098a345593549a12c22a499c99665923bcbf06ab5c593ed87b0db40a6bcb6

@@ -6,16 +6,11 @@ use super::write::quoted;
 use crate::{ByteSize, NydusCompressor, NydusOptions};
 
 /// Options in use that make another kind of image than Accel's, and what to do instead.
-const OTHER_IMAGES: [(&str, &str); 3] = [
+const OTHER_IMAGES: [(&str, &str); 2] = [
     (
         "oci_ref",
         "images that keep the original layers are not in this version of Accel: uncomment the rule for layers of \
          Nydus's own, which take more room in the registry, or wait",
-    ),
-    (
-        "merge_manifest",
-        "one index with both images is not in this version of Accel: uncomment the rule for a Nydus image with a tag of \
-         its own, and let nodes find it by that tag or as a referrer",
     ),
     (
         "encrypt_recipients",
@@ -47,6 +42,8 @@ pub(super) fn entry(leaves: &mut Leaves, notes: &mut Vec<String>) -> (Vec<(&'sta
     options.extend(compressor(leaves, notes).map(|value| ("compressor", value)));
     options.extend(chunk_size(leaves, notes).map(|value| ("chunk_size", value)));
     options.extend(prefetch(leaves, notes).map(|value| ("prefetch", value)));
+    let is_merged = take(leaves, "merge_manifest").is_some_and(|value| !is_false(&value));
+    options.extend(is_merged.then(|| ("merge_manifest", "true".to_owned())));
     options.extend(subject(leaves, notes).map(|value| ("subject", value)));
     (options, in_force)
 }

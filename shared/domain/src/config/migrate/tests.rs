@@ -185,6 +185,14 @@ fn nydus_becomes_nydus_with_its_options() {
 }
 
 #[test]
+fn a_merged_index_stays_one() {
+    let text = "converter: { driver: { type: nydus, config: { merge_manifest: true, with_referrer: true } } }";
+    let (migration, config) = migrated(text);
+    let FormatOptions::Nydus(options) = &config.rules[0].convert[0].options else { panic!("{}", migration.yaml) };
+    assert!(options.merge_manifest);
+}
+
+#[test]
 fn a_default_of_acceld_that_is_not_ours_is_written() {
     let (migration, config) = migrated("converter: { driver: { type: nydus }, rules: [{ tag_suffix: -n }] }");
     let entry = &config.rules[0].convert[0];
@@ -203,7 +211,6 @@ fn what_accel_does_not_make_leaves_no_rule_in_force() {
         (nydus("fs_version: 5"), "config.fs_version: RAFS 5"),
         (nydus("rafs_version: 5"), "config.rafs_version: RAFS 5"),
         (nydus("oci_ref: true"), "config.oci_ref: images"),
-        (nydus("merge_manifest: true"), "config.merge_manifest: one index"),
         (nydus("backend_type: oss"), "config.backend_type: Accel pushes"),
         (nydus("encrypt_recipients: jwe:x"), "config.encrypt_recipients: Accel does not"),
     ];

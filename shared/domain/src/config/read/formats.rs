@@ -25,9 +25,8 @@ pub(super) fn estargz(section: &mut Section<'_>) -> EstargzOptions {
 }
 
 /// Options of Nydus elsewhere that have no place here, and why.
-const NO_NYDUS_OPTIONS: [(&str, &str); 9] = [
+const NO_NYDUS_OPTIONS: [(&str, &str); 8] = [
     ("oci_ref", "is not in this version of Accel: layers are always made anew"),
-    ("merge_manifest", "is not in this version of Accel: the Nydus image has a tag of its own"),
     ("batch_size", "is not in this version of Accel: leave it out, images are a little larger without it"),
     ("chunk_dict", "is not in this version of Accel: leave it out, chunks are shared within a layer"),
     ("chunk_dict_ref", "is not in this version of Accel: leave it out, chunks are shared within a layer"),
@@ -44,6 +43,7 @@ pub(super) fn nydus(section: &mut Section<'_>) -> NydusOptions {
         compressor: section.or("compressor", default.compressor),
         chunk_size: section.or("chunk_size", default.chunk_size),
         prefetch: section.or("prefetch", default.prefetch.clone()),
+        merge_manifest: section.or("merge_manifest", default.merge_manifest),
     };
     NO_NYDUS_OPTIONS.iter().for_each(|(key, reason)| section.refuse(key, reason));
     // One option at a time: the check of all of them together stops at the first fault.
