@@ -139,7 +139,7 @@ async fn a_stored_event_whose_message_cannot_be_sent_is_ok_and_left_to_the_sweep
     assert!(app.push(Some(HOOK), pushed(&[APP])).await.is_ok());
     app.reach.queue_down.store(false, Ordering::SeqCst);
     let later = Timestamp::now() + Duration::from_secs(121);
-    let swept = accel_tasks::sweep(&app.store, &app.store, &RetryPolicy::default(), 10, later).await.unwrap();
+    let swept = accel_tasks::sweep(&app.store, &app.store, &RetryPolicy::default(), 10, later, |_| ()).await.unwrap();
     assert_eq!(swept.enqueued, 1);
     app.convert(complete).await;
 }

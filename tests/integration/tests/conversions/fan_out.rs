@@ -120,7 +120,9 @@ async fn a_worker_that_dies_with_a_layer_leaves_it_to_another() {
     assert_eq!((waiting.state, waiting.progress.layers_converted), (State::FannedOut, 11));
     stage.pass_time().await;
     let swept =
-        accel_tasks::sweep(&*stage.store, &*stage.store, &RetryPolicy::default(), 100, Timestamp::now()).await.unwrap();
+        accel_tasks::sweep(&*stage.store, &*stage.store, &RetryPolicy::default(), 100, Timestamp::now(), |_| ())
+            .await
+            .unwrap();
     assert_eq!(swept.enqueued, 1, "the unit whose lease ran out");
     stage.settle_all(&stage.converter()).await;
     assert_whole(&stage, &stage.get(&id).await);
@@ -137,7 +139,7 @@ async fn a_restarted_service_takes_up_the_layers_of_the_process_before() {
     let stage = stage.restarted();
     assert_eq!(accel_converter::release_leases(&*stage.store, Timestamp::now()).await.unwrap(), 1);
     let policy = RetryPolicy::default();
-    accel_tasks::sweep(&*stage.store, &*stage.store, &policy, 100, Timestamp::now()).await.unwrap();
+    accel_tasks::sweep(&*stage.store, &*stage.store, &policy, 100, Timestamp::now(), |_| ()).await.unwrap();
     stage.settle_all(&stage.converter()).await;
     assert_whole(&stage, &stage.get(&id).await);
 }

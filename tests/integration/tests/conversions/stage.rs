@@ -270,7 +270,7 @@ impl Stage {
             }
             self.pass_time().await;
             let policy = RetryPolicy::default();
-            accel_tasks::sweep(&*self.store, &*self.store, &policy, 100, Timestamp::now()).await.unwrap();
+            accel_tasks::sweep(&*self.store, &*self.store, &policy, 100, Timestamp::now(), |_| ()).await.unwrap();
         }
         panic!("the task does not end: {:?}", self.get(id).await);
     }
