@@ -39,6 +39,22 @@ async fn an_image_is_made_verified_and_shown() {
 }
 
 #[tokio::test]
+async fn a4_a_second_run_converts_no_layer() {
+    let machine = Machine::new().await;
+    two_layers("a").push(machine.content(), REPOSITORY, Some("1"));
+    let (source, target, host) = (machine.image("1"), machine.image("1-nydus"), machine.registry.host());
+    let first = machine.convert(&[&source, "--format", "nydus"]).await;
+    let again = machine.convert(&[&source, "--format", "nydus"]).await;
+    assert_eq!((&again["outcome"], &again["layers"]["total"]), (&json!("already accelerated"), &json!(0)), "{again}");
+    machine.content().remove_manifest(REPOSITORY, "1-nydus");
+    let third = machine.convert(&[&source, "--format", "nydus"]).await;
+    assert_eq!(third["layers"], json!({"total": 2, "converted": 0, "reused": 2, "mounted": 0, "kept": 0}));
+    assert_eq!(third["target_digest"], first["target_digest"]);
+    let ran = machine.run(&["verify", &source, &target, "--plain-http", &host]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[tokio::test]
 async fn options_say_what_is_made() {
     let machine = Machine::new().await;
     two_layers("a").push(machine.content(), REPOSITORY, Some("1"));

@@ -157,7 +157,7 @@ func (n nydusImage) write(t *testing.T) ([]string, error) {
 	}
 	blob := put(blobType, n.blob, map[string]string{blobAnnotation: "true"})
 	last := put(ocispec.MediaTypeImageLayerGzip, packed.Bytes(), n.annotations)
-	one := platformImage{"linux/amd64", []ocispec.Descriptor{blob, last}, []digest.Digest{blob.Digest, digest.FromBytes(unpacked)}}
+	one := platformImage{"linux/amd64", []ocispec.Descriptor{blob, last}, []digest.Digest{blob.Digest, digest.FromBytes(unpacked)}, ""}
 	dir := filepath.Join(string(to), "work")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -237,6 +237,32 @@ func TestWhatNydusdShowsOnPurposeIsExpected(t *testing.T) {
 	for path, one := range want {
 		if expected[path].MTime != one.MTime {
 			t.Errorf("%s: time %d, want %d", path, expected[path].MTime, one.MTime)
+		}
+	}
+}
+
+func TestNydusImagesStandBesidePlainOnes(t *testing.T) {
+	image := func(platform, artifact string) platformImage {
+		return platformImage{platform: platform, artifact: artifact}
+	}
+	plain, made := image("linux/amd64", ""), image("linux/amd64", nydusManifest)
+	other := image("linux/arm64", nydusManifest)
+	rows := []struct {
+		all  []platformImage
+		want int // -1: refused
+	}{
+		{[]platformImage{plain, plain}, 2},
+		{[]platformImage{plain, made}, 1},
+		{[]platformImage{made}, -1},
+		{[]platformImage{made, plain}, -1},
+		{[]platformImage{plain, other}, -1},
+		{[]platformImage{plain, plain, made}, -1},
+		{[]platformImage{plain, plain, made, plain}, -1},
+	}
+	for index, row := range rows {
+		found, err := besidePlain(row.all)
+		if (err != nil) != (row.want < 0) || err == nil && len(found) != row.want {
+			t.Errorf("row %d: %d images, %v", index, len(found), err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -17,6 +18,7 @@ import (
 const (
 	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
 	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	nydusManifest  = "application/vnd.nydus.image.manifest.v1+json"
 	maxDocument    = 16 << 20
 )
 
@@ -78,6 +80,9 @@ func parsePair(args []string, opts options) (pair, error) {
 		return both, err
 	}
 	if both.targets, err = both.to.platforms(); err != nil {
+		return both, err
+	}
+	if both.targets, err = besidePlain(both.targets); err != nil {
 		return both, err
 	}
 	if len(both.sources) != len(both.targets) {
@@ -262,6 +267,7 @@ type platformImage struct {
 	platform string
 	layers   []ocispec.Descriptor
 	diffIDs  []digest.Digest
+	artifact string // what the index says that it is
 }
 
 // platforms lists every runnable manifest: attestations are checked to be whole but hold no file system.
@@ -298,6 +304,26 @@ func (i *image) platforms() ([]platformImage, error) {
 	return all, nil
 }
 
+// besidePlain returns the Nydus images of an index that has a plain image for each of them, in the same order and before
+// them; of any other index everything.
+func besidePlain(all []platformImage) ([]platformImage, error) {
+	first := slices.IndexFunc(all, func(one platformImage) bool { return one.artifact == nydusManifest })
+	if first < 0 {
+		return all, nil
+	}
+	plain, made := all[:first], all[first:]
+	if len(plain) != len(made) {
+		return nil, fmt.Errorf("%d plain images before %d of Nydus", len(plain), len(made))
+	}
+	for index, one := range made {
+		if one.artifact != nydusManifest || one.platform != plain[index].platform {
+			return nil, fmt.Errorf("image %d of Nydus: %q for %s beside %s",
+				index+1, one.artifact, one.platform, plain[index].platform)
+		}
+	}
+	return made, nil
+}
+
 func (i *image) platform(desc ocispec.Descriptor) (platformImage, error) {
 	var manifest ocispec.Manifest
 	if err := i.document("manifests", desc, &manifest); err != nil {
@@ -311,7 +337,7 @@ func (i *image) platform(desc ocispec.Descriptor) (platformImage, error) {
 		return platformImage{}, fmt.Errorf("%s: %d layers but %d diff ids",
 			desc.Digest, len(manifest.Layers), len(config.RootFS.DiffIDs))
 	}
-	one := platformImage{config.OS + "/" + config.Architecture, manifest.Layers, config.RootFS.DiffIDs}
+	one := platformImage{config.OS + "/" + config.Architecture, manifest.Layers, config.RootFS.DiffIDs, desc.ArtifactType}
 	if desc.Platform != nil && one.platform != desc.Platform.OS+"/"+desc.Platform.Architecture {
 		return one, fmt.Errorf("%s: the index says %v, the config says %s", desc.Digest, *desc.Platform, one.platform)
 	}
