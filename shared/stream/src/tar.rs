@@ -66,7 +66,8 @@ impl<R: Read> TarReader<R> {
     }
 
     /// Goes to the next entry; what is left of the previous one is skipped. `None` after the two blocks of zeros that
-    /// end a tar, or where the tar ends cleanly without them; what comes after them is left unread.
+    /// end a tar, or where the tar ends cleanly without them, be it within the padding of its last payload; what comes
+    /// after them is left unread.
     ///
     /// # Errors
     /// [`StreamError`], with its class; afterwards the walker stays failed.
@@ -127,7 +128,9 @@ impl<R: Read> TarReader<R> {
 
     /// Reads the header blocks of the next entry; false at the end of the tar.
     fn advance(&mut self) -> Result<bool, StreamError> {
-        self.skip_payload()?;
+        if !self.skip_payload()? {
+            return Ok(false);
+        }
         self.entry.clear(self.offset);
         let mut extensions = Extensions::default();
         loop {
@@ -278,8 +281,9 @@ impl<R: Read> TarReader<R> {
         result.map(|()| start)
     }
 
-    fn skip_payload(&mut self) -> Result<(), StreamError> {
-        let mut left = self.payload_left + self.padding_left;
+    /// Skips what is left of the current entry; false where the tar ends without all of its padding.
+    fn skip_payload(&mut self) -> Result<bool, StreamError> {
+        let (mut left, padding) = (self.payload_left, self.padding_left as usize);
         (self.payload_left, self.padding_left) = (0, 0);
         let mut skipped = std::mem::take(&mut self.skipped);
         while left > 0 {
@@ -287,8 +291,9 @@ impl<R: Read> TarReader<R> {
             self.read_whole(&mut skipped[..step])?;
             left -= step as u64;
         }
+        let is_padded = self.read_up_to(&mut skipped[..padding])? == padding;
         self.skipped = skipped;
-        Ok(())
+        Ok(is_padded)
     }
 
     /// Fills `buf`, or says that the tar ended too early.

@@ -178,6 +178,7 @@ func writeBlocks(b *tarBuilder) {
 		copy(block[100:108], "   644 \x00")
 		copy(block[124:136], "         7 \x00")
 	}})
+	b.bare = true
 }
 
 // writeSparseGNU has a file with a hole in GNU's old form, which eStargz cannot hold: the layer must be kept.

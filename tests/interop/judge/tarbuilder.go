@@ -9,7 +9,10 @@ import (
 
 // tarBuilder writes tars that a well-behaved writer would not: entries of any dialect one after the other, and raw
 // blocks between them.
-type tarBuilder struct{ buffer bytes.Buffer }
+type tarBuilder struct {
+	buffer bytes.Buffer
+	bare   bool // it ends with its last payload, without padding and the blocks that end a tar
+}
 
 // add writes one entry by the standard library. The program cannot go on without its input, hence the panic.
 func (b *tarBuilder) add(header tar.Header, content string) {
@@ -84,6 +87,9 @@ func (b *tarBuilder) pax(typeflag byte, records ...string) {
 
 // finish ends the archive and returns it.
 func (b *tarBuilder) finish() []byte {
+	if b.bare {
+		return bytes.TrimRight(b.buffer.Bytes(), "\x00")
+	}
 	b.buffer.Write(make([]byte, 1024))
 	return b.buffer.Bytes()
 }

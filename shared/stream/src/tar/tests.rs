@@ -372,15 +372,19 @@ fn names_a_block_that_is_no_header_and_stays_failed() {
 fn a_tar_cut_anywhere_is_an_error_or_whole_up_to_there() {
     let records = pax(&[("path", b"second")]);
     let entries = [Hand::new(b'0', "first").payload(&[7; 600]).build(), records, Hand::new(b'0', "s").build()];
-    let boundaries = [0, 1536, 3072, 3584, 4096];
+    // As Go does, what has no padding after its payload is whole: some tools leave it out at a tar's end.
+    let whole = |cut| match cut {
+        0 => Some(0),
+        1112..=1536 => Some(1),
+        3072 | 3584 | 4096 => Some(2),
+        _ => None,
+    };
     let tar = [entries.concat(), end()].concat();
     assert_eq!(tar.len(), 4096);
     for cut in 0..=tar.len() {
         match walk(&tar[..cut], Limits::default()) {
-            Ok(walked) => {
-                assert!(boundaries.contains(&cut), "cut at {cut}");
-                assert_eq!(walked.len(), [0, 1, 2, 2, 2][boundaries.iter().position(|at| *at == cut).unwrap()]);
-            }
+            Ok(walked) => assert_eq!(Some(walked.len()), whole(cut), "cut at {cut}"),
+            Err(_) if whole(cut).is_some() => panic!("cut at {cut}: an error"),
             Err(StreamError::TarTruncated { offset, .. }) => assert_eq!(offset, cut as u64),
             Err(StreamError::DanglingExtension { offset }) => assert_eq!((offset, cut), (1536, 2560)),
             Err(other) => panic!("cut at {cut}: {other:?}"),
