@@ -51,9 +51,9 @@ impl Driver for Nydus {
         let (compressor, chunk_bytes) = (Compressor::from(self.options.compressor), self.chunk_bytes());
         let back = Back::new(compressor, chunk_bytes, repeats.clone());
         let written: Written<LayerSums, (), Infallible> =
-            write_layer(pool, compressor.codec(), back, &mut Writing(output), |sink| {
+            write_layer(pool, compressor.codec(), back, output, |sink| {
                 sink.leave_out(repeats);
-                Front::new(sink, chunk_bytes).run(source, self.limits).map(ControlFlow::Continue)
+                Front::new(sink, chunk_bytes, self.limits).run(source, self.limits).map(ControlFlow::Continue)
             })?;
         match written {
             ControlFlow::Continue((source, blob)) => Ok(converted(source, &blob)),
@@ -74,20 +74,7 @@ impl Merge for Nydus {
             prefetch: &self.options.prefetch,
             limits: self.limits,
         };
-        merge::merge(&image, parts, blobs, &mut Writing(output))
-    }
-}
-
-/// An [`Output`] as the plain writer that it also is.
-struct Writing<'o>(&'o mut dyn Output);
-
-impl std::io::Write for Writing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
+        merge::merge(&image, parts, blobs, output)
     }
 }
 

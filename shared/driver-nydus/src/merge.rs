@@ -34,7 +34,7 @@ pub(crate) fn merge(
     blobs: &mut dyn Blobs,
     output: &mut dyn Write,
 ) -> Result<Merged, DriverError> {
-    let mut merging = Merging::default();
+    let mut merging = Merging::new(options.limits);
     for part in parts {
         merging.add(options, part, blobs)?;
     }
@@ -79,13 +79,11 @@ struct Known {
     number: u8,
 }
 
-impl Default for Merging {
-    fn default() -> Self {
-        Self { tree: Tree::of_image(), refs: Vec::new(), blobs: Vec::new(), layers: HashMap::new() }
-    }
-}
-
 impl Merging {
+    fn new(limits: Limits) -> Self {
+        Self { tree: Tree::of_image(limits), refs: Vec::new(), blobs: Vec::new(), layers: HashMap::new() }
+    }
+
     fn add(&mut self, options: &Options<'_>, part: &Part, blobs: &mut dyn Blobs) -> Result<(), DriverError> {
         let layer = part::read(part, blobs)?;
         let damaged = |reason: &str| DriverError::Damaged { digest: part.digest, reason: reason.to_owned() };

@@ -75,6 +75,8 @@ pub(crate) const CHUNK_COMPRESSED: u32 = 1;
 
 /// Blobs in one image: a device's number has 8 bits, and 0 is the bootstrap.
 pub(crate) const MOST_BLOBS: usize = 254;
+/// The longest bootstrap of a layer that is read back.
+pub(crate) const MOST_LAYER_BOOTSTRAP_BYTES: u64 = 4 << 30;
 /// Chunks in one blob: a chunk's number has 24 bits.
 pub(crate) const MOST_CHUNKS: u32 = 1 << 24;
 

@@ -1,12 +1,12 @@
 //! What a bootstrap begins with: superblocks, devices, blobs.
 
-use super::Image;
 use super::blobs::Blob;
 use super::layout::{
     BLOB_BYTES, BLOCK_BITS, BLOCK_BYTES, COMPAT_RAFS_V6, DEVICE_BYTES, DEVICE_SLOT, DEVICES, EXTENDED, INCOMPAT,
-    LINKS_BELOW, LINKS_MAGIC, MAGIC, MOST_BLOBS, SUPERBLOCK, flag,
+    LINKS_BELOW, LINKS_MAGIC, MAGIC, MOST_BLOBS, MOST_LAYER_BOOTSTRAP_BYTES, SUPERBLOCK, flag,
 };
 use super::place::{Fault, Plan};
+use super::{Extra, Image};
 use crate::compressor::Compressor;
 use crate::tree::Tree;
 
@@ -19,6 +19,9 @@ const SHA256: u32 = 1;
 pub(super) fn check(image: &Image<'_>, plan: &Plan) -> Result<(), Fault> {
     if image.blobs.all().len() > MOST_BLOBS {
         return Err(Fault("it has more than 254 layers with files in them"));
+    }
+    if matches!(image.extra, Extra::Layer) && plan.bytes() > MOST_LAYER_BOOTSTRAP_BYTES {
+        return Err(Fault("its metadata are beyond 4 GiB"));
     }
     let end = addresses(image, plan).last().map_or(plan.bytes() / BLOCK_BYTES, |(first, count)| first + count);
     if end > u64::from(u32::MAX) {

@@ -9,7 +9,7 @@ use super::back::Record;
 use crate::attributes::{Attributes, device};
 use crate::bootstrap::MOST_CHUNKS;
 use crate::names::WHITEOUT;
-use crate::tree::{Body, Inode, InodeId, MOST_NAME_BYTES, Tree};
+use crate::tree::{Body, Inode, InodeId, MOST_NAME_BYTES, TooLarge, Tree};
 
 /// The longest target of a symbolic link: what Linux can make.
 const MOST_TARGET_BYTES: usize = 4095;
@@ -29,8 +29,8 @@ pub(super) struct Front<'s> {
 }
 
 impl<'s> Front<'s> {
-    pub(super) fn new(sink: &'s mut Sink<Record>, chunk_bytes: u32) -> Self {
-        Self { sink, tree: Tree::of_layer(), chunk_bytes: u64::from(chunk_bytes), chunks: 0, data_bytes: 0 }
+    pub(super) fn new(sink: &'s mut Sink<Record>, chunk_bytes: u32, limits: Limits) -> Self {
+        Self { sink, tree: Tree::of_layer(limits), chunk_bytes: u64::from(chunk_bytes), chunks: 0, data_bytes: 0 }
     }
 
     /// Reads the layer to its end, and hands over the tree last.
@@ -57,8 +57,8 @@ impl<'s> Front<'s> {
         let id = match entry.kind {
             EntryKind::Directory => {
                 let attributes = Attributes::of(entry)?;
-                let parent = self.tree.make_directories(parents.iter().copied());
-                self.tree.put_directory(parent, name, attributes);
+                let parent = self.tree.make_directories(parents.iter().copied()).map_err(told(entry))?;
+                self.tree.put_directory(parent, name, attributes).map_err(told(entry))?;
                 return Ok(());
             }
             EntryKind::HardLink => self.link(entry)?,
@@ -66,12 +66,11 @@ impl<'s> Front<'s> {
                 let attributes = Attributes::of(entry)?;
                 let body = Body::File { size: entry.size, first: self.chunks };
                 self.reserve(entry)?;
-                self.tree.add(Inode { attributes, body })
+                self.tree.add(Inode { attributes, body }).map_err(told(entry))?
             }
             _ => self.special(entry)?,
         };
-        let parent = self.tree.make_directories(parents.iter().copied());
-        self.tree.put(parent, name, id);
+        self.put(entry, parents, name, id)?;
         self.content(entries)
     }
 
@@ -79,17 +78,19 @@ impl<'s> Front<'s> {
         if entry.kind != EntryKind::Directory {
             return Err(DriverError::unrepresentable(&entry.path, "it would take the place of the root directory"));
         }
-        self.tree.set_directory(Tree::ROOT, Attributes::of(entry)?);
-        Ok(())
+        self.tree.set_directory(Tree::ROOT, Attributes::of(entry)?).map_err(told(entry))
     }
 
     /// Its name makes a file a whiteout, whatever it is besides.
     fn whiteout(&mut self, entry: &Entry, parents: &[&[u8]], name: &[u8]) -> Result<(), DriverError> {
         let body = Body::File { size: 0, first: 0 };
-        let marker = self.tree.add(Inode { attributes: Attributes::of(entry)?, body });
-        let parent = self.tree.make_directories(parents.iter().copied());
-        self.tree.put(parent, name, marker);
-        Ok(())
+        let marker = self.tree.add(Inode { attributes: Attributes::of(entry)?, body }).map_err(told(entry))?;
+        self.put(entry, parents, name, marker)
+    }
+
+    fn put(&mut self, entry: &Entry, parents: &[&[u8]], name: &[u8], id: InodeId) -> Result<(), DriverError> {
+        let parent = self.tree.make_directories(parents.iter().copied()).map_err(told(entry))?;
+        self.tree.put(parent, name, id).map_err(told(entry))
     }
 
     /// A link to a file that the layer does not have is one to a file of a layer below; the merge finds it. No layer has
@@ -97,16 +98,22 @@ impl<'s> Front<'s> {
     fn link(&mut self, entry: &Entry) -> Result<InodeId, DriverError> {
         let target = Path::of(entry, &entry.link)?;
         let is_whiteout = target.last().is_some_and(|name| name.starts_with(WHITEOUT));
-        match self.tree.find(target.iter().copied()).filter(|_| !is_whiteout) {
-            Some(id) if self.tree.directory(id).is_some() => {
-                Err(DriverError::unrepresentable(&entry.path, "it is a hard link to a directory"))
-            }
-            Some(id) => Ok(id),
+        let id = match self.tree.find(target.iter().copied()).filter(|_| !is_whiteout) {
+            Some(id) => id,
             None => {
                 let body = Body::LinkBelow(target.join(&b'/').into());
-                Ok(self.tree.add(Inode { attributes: Attributes::implicit(), body }))
+                self.tree.add(Inode { attributes: Attributes::implicit(), body }).map_err(told(entry))?
             }
+        };
+        match self.tree.inode(id).body {
+            Body::Directory(_) => {
+                return Err(DriverError::unrepresentable(&entry.path, "it is a hard link to a directory"));
+            }
+            // The bootstrap has the whole path of each.
+            Body::LinkBelow(_) => self.tree.take_bytes(entry.path.len()).map_err(told(entry))?,
+            _ => {}
         }
+        Ok(id)
     }
 
     fn special(&mut self, entry: &Entry) -> Result<InodeId, DriverError> {
@@ -123,7 +130,7 @@ impl<'s> Front<'s> {
             EntryKind::Sparse => return refused("it is a sparse file"),
             _ => return refused("it is of a type that file systems do not have"),
         };
-        Ok(self.tree.add(Inode { attributes: Attributes::of(entry)?, body }))
+        self.tree.add(Inode { attributes: Attributes::of(entry)?, body }).map_err(told(entry))
     }
 
     /// Counts a file before its content is read.
@@ -153,6 +160,11 @@ impl<'s> Front<'s> {
         }
         Ok(())
     }
+}
+
+/// The error for a tree that cannot take `entry`.
+fn told(entry: &Entry) -> impl Fn(TooLarge) -> DriverError + '_ {
+    |too_large| DriverError::unrepresentable(&entry.path, too_large.reason())
 }
 
 /// Reads payload of the current entry until `buffer` is full.

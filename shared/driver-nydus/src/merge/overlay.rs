@@ -11,7 +11,7 @@ use accel_stream::Limits;
 use crate::bootstrap::{ChunkRef, mode};
 use crate::names::{OPAQUE, WHITEOUT};
 use crate::reader::{Bootstrap, FormatError, Node, Seen};
-use crate::tree::{Body, Inode, InodeId, Tree};
+use crate::tree::{Body, Inode, InodeId, TooLarge, Tree};
 
 /// A layer that is being applied.
 pub(super) struct Overlay<'a> {
@@ -52,13 +52,18 @@ impl<'a> Overlay<'a> {
             let names = names(link.path);
             let Some((name, parents)) = names.split_last() else { continue };
             let parent = self.tree.make_directories(parents.iter().copied());
-            self.tree.put(parent, name, link.target);
+            let put = parent.and_then(|parent| self.tree.put(parent, name, link.target));
+            put.map_err(|fault| self.full(link.path, fault))?;
         }
         Ok(())
     }
 
     fn told(&self, fault: FormatError) -> DriverError {
         DriverError::Damaged { digest: self.part.digest, reason: fault.to_string() }
+    }
+
+    fn full(&self, path: &[u8], fault: TooLarge) -> DriverError {
+        DriverError::unmergeable(self.part.source, path, fault.reason())
     }
 
     /// Applies whiteouts.
@@ -114,7 +119,7 @@ impl<'a> Overlay<'a> {
         let layer = self.layer;
         let root = layer.root().map_err(|fault| self.told(fault))?;
         if !root.is_implicit() {
-            self.tree.set_directory(Tree::ROOT, root.attributes());
+            self.tree.set_directory(Tree::ROOT, root.attributes()).map_err(|fault| self.full(b"/", fault))?;
         }
         let mut seen = Seen::new(layer, self.limits);
         seen.inode(layer, &root).map_err(|fault| self.told(fault))?;
@@ -129,10 +134,11 @@ impl<'a> Overlay<'a> {
                     continue;
                 }
                 if child.kind == mode::DIRECTORY {
-                    open.push((child, self.directory(parent, name, &child), path_bytes + 1));
+                    let directory = self.directory(parent, name, &child).map_err(|fault| self.full(name, fault))?;
+                    open.push((child, directory, path_bytes + 1));
                 } else {
-                    let id = self.file(&child)?;
-                    self.tree.put(parent, name, id);
+                    let id = self.file(name, &child)?;
+                    self.tree.put(parent, name, id).map_err(|fault| self.full(name, fault))?;
                 }
             }
         }
@@ -150,20 +156,21 @@ impl<'a> Overlay<'a> {
         Ok(node)
     }
 
-    fn directory(&mut self, parent: InodeId, name: &[u8], node: &Node<'_>) -> InodeId {
+    fn directory(&mut self, parent: InodeId, name: &[u8], node: &Node<'_>) -> Result<InodeId, TooLarge> {
         let there = self.tree.directory(parent).and_then(|directory| directory.child(name));
         match there.filter(|id| node.is_implicit() && self.tree.directory(*id).is_some()) {
-            Some(id) => id,
+            Some(id) => Ok(id),
             None => self.tree.put_directory(parent, name, node.attributes()),
         }
     }
 
-    fn file(&mut self, node: &Node<'_>) -> Result<InodeId, DriverError> {
+    fn file(&mut self, name: &[u8], node: &Node<'_>) -> Result<InodeId, DriverError> {
         if let Some(id) = self.linked.get(&node.number) {
             return Ok(*id);
         }
         let body = self.body(node).map_err(|fault| self.told(fault))?;
-        let id = self.tree.add(Inode { attributes: node.attributes(), body });
+        let inode = Inode { attributes: node.attributes(), body };
+        let id = self.tree.add(inode).map_err(|fault| self.full(name, fault))?;
         if node.links > 1 {
             self.linked.insert(node.number, id);
         }

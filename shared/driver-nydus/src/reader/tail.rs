@@ -7,6 +7,7 @@ use accel_stream::StreamError;
 
 use super::bytes::Bytes;
 use super::fault::FormatError;
+use crate::bootstrap::MOST_LAYER_BOOTSTRAP_BYTES;
 use crate::names::section;
 
 /// What a blob ends with: a table of contents of at most so many sections, and its tar header.
@@ -16,8 +17,6 @@ const TAR_HEADER_BYTES: u64 = 512;
 const TOC_ENTRY_BYTES: u64 = 128;
 const MOST_SECTIONS: u64 = 9;
 const WHAT: &str = "table of contents";
-/// The longest section that is read: the bootstrap of a layer of some ten million files.
-const MOST_SECTION_BYTES: u64 = 4 << 30;
 /// What is reserved for a section before its bytes come.
 const RESERVED_BYTES: u64 = 16 << 20;
 
@@ -102,7 +101,7 @@ impl Section {
         if end.is_none_or(|end| end > blob_bytes) || (!section.is_zstd && section.bytes != section.stored_bytes) {
             return Err(FormatError::Tail("a section lies beyond its end"));
         }
-        if section.bytes > MOST_SECTION_BYTES {
+        if section.bytes > MOST_LAYER_BOOTSTRAP_BYTES {
             return Err(FormatError::Tail("a section is larger than 4 GiB"));
         }
         Ok(section)

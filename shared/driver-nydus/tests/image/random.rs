@@ -1,12 +1,17 @@
 //! Random layers onto each other, through writer, merge and reader: what the judge says comes out.
 
+use std::collections::HashMap;
+
 use accel_domain::{NydusCompressor, NydusOptions};
-use accel_driver::DriverError;
+use accel_driver::conformance::Kept;
+use accel_driver::{Driver, DriverError, Pool, conformance};
+use accel_driver_nydus::Nydus;
+use accel_stream::Limits;
 use accel_test_support::tar::{char_device, dir, fifo, file, hardlink, opaque, symlink, whiteout};
 use accel_test_support::{Entry, Tree, tar};
 use proptest::prelude::*;
 
-use crate::built::{build_tars, differences, options};
+use crate::built::{Store, build_tars, differences, options, part};
 
 /// Few names, so that paths repeat, links find targets and layers meet.
 fn name() -> impl Strategy<Value = String> {
@@ -45,6 +50,20 @@ fn any_options() -> impl Strategy<Value = NydusOptions> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(384))]
+
+    #[test]
+    fn what_was_converted_within_limits_can_be_merged_within_them(
+        layer in prop::collection::vec(entry(), 0..25),
+        entries in 0_u64..60,
+    ) {
+        let driver = Nydus::new(NydusOptions::default(), Limits { entries, ..Limits::default() });
+        if let Ok((layer, blob)) = conformance::convert(&driver, &Pool::new(1), &tar(&layer)) {
+            let blobs = HashMap::from([(layer.digest, blob)]);
+            let merged = driver.merge().unwrap().merge(&[part(&layer)], &mut Store(&blobs), &mut Kept::default());
+            let no_target = matches!(&merged, Err(DriverError::Unmergeable { reason, .. }) if reason.contains("hard link"));
+            prop_assert!(merged.is_ok() || no_target, "{:?}", merged);
+        }
+    }
 
     #[test]
     fn what_the_judge_says_comes_out(
