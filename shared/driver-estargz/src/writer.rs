@@ -148,7 +148,7 @@ impl Estargz {
         front: impl FnOnce(&mut Sink<Record>) -> Result<ControlFlow<B, T>, DriverError>,
     ) -> Result<Written<T, Digest, B>, DriverError> {
         let codec = Codec::Gzip { level: self.options.level };
-        write_layer(pool, codec, Back::new(self.chunking().chunk_bytes), &mut Writing(output), front)
+        write_layer(pool, codec, Back::new(self.chunking().chunk_bytes), output, front)
     }
 
     const fn chunking(&self) -> Chunking {
@@ -160,19 +160,6 @@ impl Estargz {
 
     fn front<'s>(&self, sink: &'s mut Sink<Record>) -> Front<'s> {
         Front::new(sink, self.chunking())
-    }
-}
-
-/// An [`Output`] as the plain writer that it also is.
-struct Writing<'o>(&'o mut dyn Output);
-
-impl std::io::Write for Writing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
     }
 }
 

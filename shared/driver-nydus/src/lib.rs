@@ -6,6 +6,7 @@
 //! file system can be mounted, and chunks are fetched when they are read.
 
 mod compressor;
+mod hashed;
 mod names;
 
 mod attributes;

@@ -88,12 +88,7 @@ mod tests {
 
     #[test]
     fn what_does_not_shrink_is_stored() {
-        let mut state = 7_u32;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        };
-        let noise: Vec<u8> = (0..5000).map(|_| next()).collect();
+        let noise = accel_test_support::noise(5000, 7);
         let zeros = vec![0; 5000];
         for codec in [Codec::Zstd { level: 3 }, Codec::Lz4Block, Codec::Stored] {
             let mut encoder = Encoder::new(codec).unwrap();

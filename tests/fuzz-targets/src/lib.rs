@@ -28,7 +28,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     layers::TAR,
     layers::LAYER,
     layers::CONVERT,
@@ -36,6 +36,7 @@ pub const TARGETS: [Target; 12] = [
     estargz::BLOB,
     estargz::TOC,
     nydus::BOOTSTRAP,
+    nydus::BLOB,
     documents::MANIFEST,
     documents::REFERENCE,
     documents::CONFIG,

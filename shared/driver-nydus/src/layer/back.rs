@@ -16,7 +16,7 @@ pub(super) enum Record {
     Tree(Box<Tree>),
 }
 
-/// Assembles one blob. 52 bytes a chunk that is not repeated, and 4 a chunk.
+/// Assembles one blob. 56 bytes a chunk that is not repeated, and 4 a chunk.
 pub(super) struct Back {
     repeats: Repeats,
     compressor: Compressor,

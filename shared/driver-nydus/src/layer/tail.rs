@@ -6,11 +6,12 @@
 use std::io::{self, Write};
 
 use accel_driver::{BlobWriter, DriverError};
-use accel_image::{Digest, Hasher};
+use accel_image::Digest;
 
 use super::meta;
 use crate::bootstrap::{self, Blob, BlobTable, ChunkRef, Extra, Image, MetaPlace};
 use crate::compressor::{Compressor, ZSTD_LEVEL};
+use crate::hashed::Hashed;
 use crate::names::section;
 use crate::tree::Tree;
 
@@ -84,28 +85,10 @@ fn compress(
 ) -> io::Result<Digest> {
     let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL)?;
     encoder.set_pledged_src_size(Some(bytes))?;
-    let mut hashed = Hashed { inner: io::BufWriter::with_capacity(128 << 10, encoder), hasher: Hasher::default() };
+    let mut hashed = Hashed::new(io::BufWriter::with_capacity(128 << 10, encoder));
     write(&mut hashed)?;
     hashed.inner.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
     Ok(hashed.hasher.finish())
-}
-
-/// Hashes what it passes on.
-struct Hashed<W> {
-    inner: W,
-    hasher: Hasher,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.inner.write_all(bytes)?;
-        self.hasher.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 /// How a section is stored.

@@ -3,11 +3,12 @@
 
 use std::io::{self, Write};
 
-use accel_image::{Digest, Hasher};
+use accel_image::Digest;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::bootstrap::{BLOCK_BYTES, Blob, Image, Plan};
+use crate::hashed::Hashed;
 use crate::layer::meta::{self, CHUNK_META_BYTES};
 use crate::names::BOOTSTRAP_PATH;
 
@@ -75,28 +76,4 @@ fn header(path: &str, kind: tar::EntryType, mode: u32, size: u64) -> [u8; 512] {
 fn pad<W: Write>(tar: &mut Hashed<W>) -> io::Result<()> {
     let used = (tar.hasher.bytes() % 512) as usize;
     tar.write_all(&END_OF_ARCHIVE[..(512 - used) % 512])
-}
-
-/// Hashes and counts what it passes on.
-struct Hashed<W> {
-    inner: W,
-    hasher: Hasher,
-}
-
-impl<W: Write> Hashed<W> {
-    fn new(inner: W) -> Self {
-        Self { inner, hasher: Hasher::default() }
-    }
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.inner.write_all(bytes)?;
-        self.hasher.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }

@@ -7,7 +7,7 @@ use accel_driver_nydus::Nydus;
 use accel_image::Digest;
 use accel_stream::Limits;
 use accel_test_support::tar::{dir, file, nasty_tar};
-use accel_test_support::{Entry, compress, tar, text};
+use accel_test_support::{Entry, compress, noise, tar, text};
 
 use crate::built::{Store, build, checked, options, part, small_chunks};
 
@@ -28,21 +28,12 @@ fn odd_layers_pass_the_suite_of_all_drivers() {
 
 #[test]
 fn every_option_gives_a_readable_image() {
-    let layer = [file("text", text(1, 300_000)), file("noise", noise(100_000)), file("zeros", vec![0; 200_000])];
+    let layer = [file("text", text(1, 300_000)), file("noise", noise(100_000, 7)), file("zeros", vec![0; 200_000])];
     for compressor in [NydusCompressor::Zstd, NydusCompressor::Lz4Block, NydusCompressor::None] {
         for chunk_size in [4096, 1 << 20, 4 << 20] {
             checked(&[&layer, &[file("more", text(2, 5_000_000))]], &options(compressor, chunk_size));
         }
     }
-}
-
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 7_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    (0..bytes).map(|_| next()).collect()
 }
 
 /// Files that repeat chunks of each other, near and far.

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
+use accel_test_support::noise;
 use flate2::read::{GzDecoder, MultiGzDecoder};
 
 use super::*;
@@ -81,22 +82,13 @@ fn finished(flow: Flow) -> Finished<Vec<Found>> {
     }
 }
 
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 7_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    (0..bytes).map(|_| next()).collect()
-}
-
 fn is_whole(pool: &Pool) -> bool {
     pool.is_whole_within(Duration::from_secs(60))
 }
 
 #[test]
 fn chunks_are_where_the_back_is_told() {
-    let large = noise(UNIT_BYTES - 100);
+    let large = noise(UNIT_BYTES - 100, 7);
     let puts = [
         Put::Bytes(b"head"),
         Put::Own(b"one"),
@@ -157,7 +149,7 @@ fn nothing_at_all_is_an_empty_blob() {
 
 #[test]
 fn tells_each_failure_as_what_it_was_and_stays_usable() {
-    let data = noise(UNIT_BYTES / 2 + 1);
+    let data = noise(UNIT_BYTES / 2 + 1, 7);
     let many: Vec<Put<'_>> = (0..8).map(|_| Put::Own(&data)).collect();
     let pool = Pool::new(1);
     for round in 0..2 {
@@ -200,7 +192,7 @@ fn a_failed_fill_fails_the_layer() {
 
 #[test]
 fn layers_share_a_pool_of_one_thread_without_waiting_for_each_other() {
-    let data = noise(UNIT_BYTES - 1);
+    let data = noise(UNIT_BYTES - 1, 7);
     let many: Vec<Put<'_>> = (0..6).map(|_| Put::Own(&data)).collect();
     let pool = Pool::new(1);
     let alone = finished(write(&pool, Toy::default(), &mut Kept::default(), &many).unwrap());
@@ -216,7 +208,7 @@ fn layers_share_a_pool_of_one_thread_without_waiting_for_each_other() {
 
 #[test]
 fn the_level_is_the_codecs() {
-    let text: Vec<u8> = noise(200_000).iter().map(|byte| b'a' + byte % 8).collect();
+    let text: Vec<u8> = noise(200_000, 7).iter().map(|byte| b'a' + byte % 8).collect();
     let pool = Pool::new(1); // one thread: its encoder has to change
     let sizes: Vec<u64> = [1, 9, 1]
         .map(|level| {
