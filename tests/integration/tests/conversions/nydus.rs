@@ -380,7 +380,8 @@ async fn layers_that_others_have_converted_are_put_together() {
     assert_is_nydus(&stage, "1", "1-nydus").await;
 }
 
-fn merged() -> Output {
+/// As [`output`], with the plain images beside those of Nydus.
+pub(crate) fn merged() -> Output {
     let options = NydusOptions { merge_manifest: true, ..NydusOptions::default() };
     Output { options: FormatOptions::Nydus(options), ..output() }
 }

@@ -49,9 +49,12 @@ pub(crate) enum Scene {
     Plain,
     /// As the index, and what is made is Nydus: parts of the new blobs are read back, and a layer is made of them.
     Nydus,
+    /// As that, and the target is in another project, and has plain images beside those of Nydus.
+    Merged,
 }
 
-pub(crate) const SCENES: [Scene; 5] = [Scene::Index, Scene::Elsewhere, Scene::Again, Scene::Plain, Scene::Nydus];
+pub(crate) const SCENES: [Scene; 6] =
+    [Scene::Index, Scene::Elsewhere, Scene::Again, Scene::Plain, Scene::Nydus, Scene::Merged];
 
 impl Scene {
     /// What the registry lacks.
@@ -75,7 +78,7 @@ impl Scene {
     pub(crate) fn target(self) -> (&'static str, &'static str) {
         match self {
             Self::Index | Self::Plain => (APP, "1-esgz"),
-            Self::Elsewhere => ("fast/app", "1"),
+            Self::Elsewhere | Self::Merged => ("fast/app", "1"),
             Self::Again => (APP, "2-esgz"),
             Self::Nydus => (APP, "1-nydus"),
         }
@@ -86,6 +89,7 @@ impl Scene {
             Self::Index | Self::Plain => Output { subject: true, ..default_output() },
             Self::Elsewhere | Self::Again => default_output(),
             Self::Nydus => nydus::output(),
+            Self::Merged => nydus::merged(),
         }
     }
 
@@ -103,7 +107,7 @@ impl Scene {
                 Stage::on(FaultyRegistry::serve(registry).await).with_login("robot$accel", "secret")
             }
             Self::Elsewhere | Self::Again | Self::Plain => Stage::new().await,
-            Self::Nydus => Stage::new().await.making(Format::Nydus),
+            Self::Nydus | Self::Merged => Stage::new().await.making(Format::Nydus),
         };
         self.push(&stage, images);
         if self == Self::Again {
@@ -154,6 +158,7 @@ impl Scene {
             return;
         }
         let (repository, tag) = self.target();
+        // Of a merged index the plain images, which come first.
         for (source, target) in std::iter::zip(stage.platforms(self.source()), stage.platforms_of(repository, tag)) {
             stage.assert_same_content((APP, &source), (repository, &target));
         }
