@@ -15,6 +15,11 @@ use crate::source::{Attestation, SourceImage};
 const CHUNKING: [&str; 3] =
     ["containerd.io/snapshot/stargz/", "io.containers.zstd-chunked.", "io.github.containers.zstd-chunked."];
 
+/// Annotation of an index's entry by which containers/image tells that the image's layers are zstd.
+const IS_ZSTD: &str = "io.github.containers.compression.zstd";
+/// The member of a descriptor that says what a manifest is of.
+pub(crate) const ARTIFACT_TYPE: &str = "artifactType";
+
 /// A document that is to be put.
 #[derive(Debug, Clone)]
 pub(crate) struct Assembled {
@@ -87,11 +92,7 @@ pub(crate) fn index(
         images.iter().map(|(source, image)| (source.descriptor.digest, &image.manifest.descriptor)).collect();
     let mut manifests = Vec::new();
     for (source, image) in images {
-        let mut entry = source.entry.clone().unwrap_or_else(|| source.descriptor.clone());
-        entry.other.shift_remove("data"); // the source manifest's own bytes
-        entry.annotations.remove("io.github.containers.compression.zstd");
-        let Descriptor { digest, size, media_type, .. } = image.manifest.descriptor.clone();
-        manifests.push(Descriptor { digest, size, media_type, ..entry });
+        manifests.push(entry(source, &image.manifest.descriptor));
     }
     manifests.extend(attestations.iter().filter_map(|attestation| carried(&attestation.entry, &converted)));
     let mut index = Index { media_type: media_type::OCI_INDEX.to_owned(), manifests, subject, ..source.clone() };
@@ -99,11 +100,30 @@ pub(crate) fn index(
     document(media_type::OCI_INDEX, index.to_bytes())
 }
 
+/// What an index says of the image that was converted from `source`, and that `target` describes.
+pub(crate) fn entry(source: &SourceImage, target: &Descriptor) -> Descriptor {
+    let mut entry = entry_with_its_layers(source, target);
+    entry.annotations.remove(IS_ZSTD);
+    entry
+}
+
+/// As [`entry`], of an image with the source's own layers: the source's entry, or one for its platform, with another
+/// document in it.
+pub(crate) fn entry_with_its_layers(source: &SourceImage, target: &Descriptor) -> Descriptor {
+    let Descriptor { digest, size, media_type, .. } = target.clone();
+    let mut entry = source.entry.clone().unwrap_or_else(|| Descriptor {
+        platform: Some(source.config.platform()),
+        ..Descriptor::new("", digest, size)
+    });
+    entry.other.shift_remove("data"); // the source manifest's own bytes
+    Descriptor { digest, size, media_type, ..entry }
+}
+
 /// What lists the target beside its subject where the registry does not do so by itself. Spec: OCI distribution,
 /// "Referrers tag schema".
 pub(crate) fn referrer(document: &Assembled, artifact_type: &str, marker: &Marker) -> Descriptor {
     let mut referrer = document.descriptor.clone();
-    referrer.other.insert("artifactType".to_owned(), artifact_type.into());
+    referrer.other.insert(ARTIFACT_TYPE.to_owned(), artifact_type.into());
     marker.write(&mut referrer.annotations);
     referrer
 }

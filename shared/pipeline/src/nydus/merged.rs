@@ -10,7 +10,7 @@ use accel_image::{Annotations, Descriptor, Digest, Document, Index, Manifest, me
 use serde_json::{Map, json};
 
 use super::SOURCE_DIGEST;
-use crate::assemble::{Assembled, AssembledImage, carried, document, sizes_of};
+use crate::assemble::{self, ARTIFACT_TYPE, Assembled, AssembledImage, carried, document, sizes_of};
 use crate::source::{Source, SourceImage};
 
 /// Annotation of the empty layer.
@@ -90,30 +90,15 @@ fn pairs<'p>(source: &'p Source, images: &'p [AssembledImage]) -> Vec<(&'p Sourc
 
 /// What the index says of the plain image of `source`, which `plain` describes.
 pub(crate) fn plain_entry(source: &SourceImage, plain: &Descriptor) -> Descriptor {
-    let mut entry = entry(source, plain);
+    let mut entry = assemble::entry_with_its_layers(source, plain);
     entry.annotations.insert(SOURCE_DIGEST.to_owned(), source.descriptor.digest.to_string());
     entry
 }
 
 fn made_entry(source: &SourceImage, made: &Descriptor) -> Descriptor {
-    let mut entry = entry(source, made);
-    entry.annotations.remove("io.github.containers.compression.zstd");
+    let mut entry = assemble::entry(source, made);
     entry.other.insert(ARTIFACT_TYPE.to_owned(), media_type::NYDUS_MANIFEST.into());
     entry
-}
-
-/// The member of an index's entry that tells a Nydus image.
-pub(crate) const ARTIFACT_TYPE: &str = "artifactType";
-
-/// The source's entry, or one for its platform, with the target's document in it.
-fn entry(source: &SourceImage, target: &Descriptor) -> Descriptor {
-    let Descriptor { digest, size, media_type, .. } = target.clone();
-    let mut entry = source.entry.clone().unwrap_or_else(|| Descriptor {
-        platform: Some(source.config.platform()),
-        ..Descriptor::new("", digest, size)
-    });
-    entry.other.shift_remove("data"); // the source manifest's own bytes
-    Descriptor { digest, size, media_type, ..entry }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use accel_image::{Annotations, Descriptor, Digest, Document, media_type};
 use super::VerifyOptions;
 use super::nydus::Whole;
 use super::report::VerifyReport;
-use crate::nydus;
 use crate::source::{Source, SourceImage};
+use crate::{assemble, nydus};
 
 /// A layer of the source and what stands in its place in the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,10 +112,13 @@ fn pair_images<'i>(
     pairs
 }
 
-/// Whether both are for the same platform.
+/// Whether both are for the same platform. An image that stands in no index is for that of its configuration.
 pub(super) fn same_platform(one: &SourceImage, other: &SourceImage) -> bool {
-    let said = |image: &SourceImage| image.entry.as_ref().and_then(|entry| entry.platform.clone());
-    said(one) == said(other) && one.config.platform() == other.config.platform()
+    let said = match (&one.entry, &other.entry) {
+        (Some(one), Some(other)) => one.platform == other.platform,
+        (_, _) => true,
+    };
+    said && one.config.platform() == other.config.platform()
 }
 
 /// The platform of an image, for messages.
@@ -134,10 +137,7 @@ fn compare_image(source: &SourceImage, target: &SourceImage, top: Digest, report
     }
     config.set_diff_ids(target.config.diff_ids().to_vec());
     let made_of = Marker::read(&ours.annotations).map(|mark| mark.source_digest);
-    let entries = match (&source.entry, &target.entry) {
-        (Some(source), Some(target)) => same_entry(source, target),
-        (_, _) => true,
-    };
+    let is_its_entry = |entry: &Descriptor| *entry == assemble::entry(source, &target.descriptor);
     let said = |annotations: &Annotations| {
         let mut said = unmarked(annotations);
         if is_nydus {
@@ -155,7 +155,10 @@ fn compare_image(source: &SourceImage, target: &SourceImage, top: Digest, report
         (differs, target.config == config),
         ("the manifest has other annotations than the source's", said(&ours.annotations) == said(&theirs.annotations)),
         ("the manifest has other members than the source's", ours.other == theirs.other),
-        ("the index's entry has other annotations or another platform than the source's", entries),
+        (
+            "the index's entry has other annotations, another platform or other members than the source makes it",
+            target.entry.as_ref().is_none_or(is_its_entry),
+        ),
         (
             "an annotation of Nydus's says that its manifest was made of another",
             !is_nydus || nydus::is_made_of(&ours.annotations, source.descriptor.digest),
@@ -173,12 +176,6 @@ fn compare_image(source: &SourceImage, target: &SourceImage, top: Digest, report
     for (what, _) in rows.iter().filter(|(_, holds)| !holds) {
         report.differs(format!("{name}: {what}"));
     }
-}
-
-/// Whether an entry of the index says the same but for the document that it points at.
-fn same_entry(source: &Descriptor, target: &Descriptor) -> bool {
-    let Descriptor { digest, size, media_type, .. } = target.clone();
-    media_type == media_type::OCI_MANIFEST && *target == Descriptor { digest, size, media_type, ..source.clone() }
 }
 
 /// The layers of an image with their diff ids.

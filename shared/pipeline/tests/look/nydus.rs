@@ -4,7 +4,7 @@ use accel_domain::{ByteSize, Format, FormatOptions, NydusCompressor, NydusOption
 use accel_image::{Descriptor, Digest, media_type};
 use accel_pipeline::LayerFormat;
 use accel_test_support::tar::{char_device, dir, file, hardlink, symlink, whiteout};
-use accel_test_support::{Entry, Fault, ImageBuilder, Request, Rule, compress, nasty_tar, tar};
+use accel_test_support::{Entry, Fault, ImageBuilder, IndexBuilder, Request, Rule, compress, nasty_tar, tar};
 use serde_json::{Value, json};
 
 use crate::stage::{APP, Stage};
@@ -246,7 +246,7 @@ async fn every_wrong_thing_about_a_merged_index_is_named() {
             index["manifests"][0]["platform"]["architecture"] = json!("arm64");
         }),
         ("the plain image is not the source's", |_, index| index["manifests"][0]["annotations"] = json!({})),
-        ("another platform than linux/amd64", |_, index| {
+        ("another platform or other members", |_, index| {
             index["manifests"][1]["platform"]["architecture"] = json!("arm64");
         }),
         ("a Nydus image before a plain one", |_, index| index["manifests"].as_array_mut().unwrap().reverse()),
@@ -256,7 +256,7 @@ async fn every_wrong_thing_about_a_merged_index_is_named() {
         ("the plain image is not the source's", |stage, index| {
             replace(stage, index, 0, |manifest| manifest["annotations"]["x"] = json!("y"));
         }),
-        ("has no plain image beside", |_, index| drop(index["manifests"].as_array_mut().unwrap().remove(0))),
+        ("0 plain images beside 1 of Nydus", |_, index| drop(index["manifests"].as_array_mut().unwrap().remove(0))),
         ("does not say that this is the Nydus image", |_, index| {
             drop(index["manifests"][1].as_object_mut().unwrap().remove("artifactType"));
         }),
@@ -283,6 +283,30 @@ async fn every_wrong_thing_about_a_merged_index_is_named() {
         edit(&stage, &mut index);
         stage.content().put_manifest(APP, "2", media_type::OCI_INDEX, index.to_string());
         let found = stage.verify("1", "2").await.differences;
+        assert!(found.iter().any(|found| found.contains(expected)), "{found:?} instead of {expected}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merged_index_has_a_plain_image_for_each_image_of_a_platform() {
+    let stage = Stage::new().await;
+    let images = [base(), vec![file("other", b"x")]]
+        .map(|entries| ImageBuilder::new().layer(&tar(&entries)).push(stage.content(), APP, None));
+    images.iter().fold(IndexBuilder::new(), IndexBuilder::image).push(stage.content(), APP, Some("1"));
+    let options = NydusOptions { merge_manifest: true, ..NydusOptions::default() };
+    Box::pin(stage.convert(Output::new(FormatOptions::Nydus(options)), "2")).await;
+    assert_eq!(stage.verify("1", "2").await.differences, Vec::<String>::new());
+    let right = stage.document("2")["manifests"].as_array().unwrap().clone();
+    let rows = [
+        ("the plain image is not the source's", [0, 0, 2, 3].as_slice()),
+        ("1 plain image beside 2 of Nydus", &[0, 2, 3]),
+        ("2 plain images beside 1 of Nydus", &[0, 1, 2]),
+    ];
+    for (expected, entries) in rows {
+        let mut index = stage.document("2");
+        index["manifests"] = entries.iter().map(|at| right[*at].clone()).collect();
+        stage.content().put_manifest(APP, "wrong", media_type::OCI_INDEX, index.to_string());
+        let found = stage.verify("1", "wrong").await.differences;
         assert!(found.iter().any(|found| found.contains(expected)), "{found:?} instead of {expected}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accel_domain::{Attestations, EstargzOptions, Format, FormatOptions, Output};
+use accel_domain::{Attestations, EstargzOptions, Format, FormatOptions, NydusOptions, Output};
 use accel_image::Digest;
 use accel_pipeline::{VerifyOptions, verify_image};
 use accel_test_support::image::Compression;
@@ -86,6 +86,31 @@ async fn an_index_is_right_platform_by_platform() {
     let options = VerifyOptions { platforms: vec![amd64, arm64], ..VerifyOptions::default() };
     let report = stage.try_verify("1", "1-esgz", &options).await.unwrap();
     assert_eq!(report.differences, ["linux/arm64/v8: the target has no such image"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_index_says_of_the_sources_own_bytes_is_not_missed() {
+    let merged = NydusOptions { merge_manifest: true, ..NydusOptions::default() };
+    let nydus = NydusOptions::default();
+    for options in [FormatOptions::Nydus(merged), FormatOptions::Nydus(nydus), output().options] {
+        let stage = Stage::new().await;
+        let content = stage.content();
+        let entries = [Compression::Gzip, Compression::Zstd].map(|compression| {
+            let own = tar(&[file(format!("{compression:?}"), b"one of two for the same platform")]);
+            let image = ImageBuilder::new().packed(&own, compression).push(content, APP, None);
+            let mut entry = image.manifest;
+            entry.annotations.insert("kept".to_owned(), "yes".to_owned());
+            entry.other.insert("data".to_owned(), "e30=".into());
+            if compression == Compression::Zstd {
+                entry.annotations.insert("io.github.containers.compression.zstd".to_owned(), "true".to_owned());
+            }
+            entry
+        });
+        entries.into_iter().fold(IndexBuilder::new(), IndexBuilder::entry).push(content, APP, Some("1"));
+        convert(&stage, Output::new(options.clone())).await;
+        let report = stage.verify("1", "1-esgz").await;
+        assert_eq!((report.differences, report.layers_checked), (vec![], 2), "{options:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

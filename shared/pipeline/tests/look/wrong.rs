@@ -236,6 +236,9 @@ async fn every_wrong_thing_about_an_index_is_named() {
     let mut entry = target[1].manifest.clone();
     entry.annotations.insert("x".to_owned(), "y".to_owned());
     index(&[0]).entry(entry).push(content, APP, Some("entry"));
+    let mut entry = target[1].manifest.clone();
+    entry.other.insert("data".to_owned(), json!("e30="));
+    index(&[0]).entry(entry).push(content, APP, Some("data"));
     index(&[0, 1]).attestation(content, APP, &source[0]).push(content, APP, Some("stale"));
     index(&[0, 1, 1]).push(content, APP, Some("more"));
     let single = ImageBuilder::new().with(converted(&tars[0]));
@@ -245,6 +248,7 @@ async fn every_wrong_thing_about_an_index_is_named() {
         ("docker", "the index is of type"),
         ("annotated", "the index has other annotations"),
         ("entry", "linux/arm64: the index's entry"),
+        ("data", "linux/arm64: the index's entry"),
         ("stale", "attests no image of the target"),
         ("more", "linux/arm64: the source has no such image"),
         ("single", "the source is an index, the target is not"),
