@@ -92,8 +92,10 @@ pub async fn verify_image(
     if source_top.digest == target_top.digest {
         return Ok(report); // one and the same image
     }
-    let (source_image, target_image) =
-        tokio::try_join!(image(source, source_top, options, "source"), image(target, target_top, options, "target"))?;
+    let (source_image, target_image) = tokio::try_join!(
+        image(source, source_top, options, Purpose::Conversion),
+        image(target, target_top, options, Purpose::Look)
+    )?;
     let (target_image, is_merged) = merged::take_apart(&source_image, target_image, &mut report);
     documents::compare_tops(&source_image, &target_image, is_merged, &mut report);
     let Compared { pairs, wholes } = documents::compare(&source_image, &target_image, options, &mut report);
@@ -116,14 +118,14 @@ async fn top(end: &End, key: &str, side: &'static str) -> Result<RawDocument, Ve
     end.get_manifest(key).await.map_err(|error| VerifyError::Image { side, source: error.into() })
 }
 
-async fn image(
-    end: &End,
-    top: RawDocument,
-    options: &VerifyOptions,
-    side: &'static str,
-) -> Result<Source, VerifyError> {
+/// Of the source what a conversion reads of it; of the target everything.
+async fn image(end: &End, top: RawDocument, options: &VerifyOptions, purpose: Purpose) -> Result<Source, VerifyError> {
+    let side = match purpose {
+        Purpose::Conversion => "source",
+        Purpose::Look => "target",
+    };
     let everything = Output { platforms: options.platforms.clone(), ..Output::new(Format::Estargz.default_options()) };
-    let fetched = Box::pin(fetch(end, top, &everything, Purpose::Look)).await;
+    let fetched = Box::pin(fetch(end, top, &everything, purpose)).await;
     match fetched.map_err(|source| VerifyError::Image { side, source })? {
         Fetched::Image(image) => Ok(*image),
         Fetched::NotAnImage(media_type) => Err(VerifyError::NotAnImage { side, media_type }),

@@ -55,8 +55,11 @@ fn layered() -> ImageBuilder {
 }
 
 async fn verify(stage: &Stage, source: &str, target: &str) -> VerifyReport {
-    let job = stage.job();
-    let (options, watch) = (VerifyOptions::default(), Tally::default());
+    verify_with(stage, source, target, VerifyOptions::default()).await
+}
+
+async fn verify_with(stage: &Stage, source: &str, target: &str, options: VerifyOptions) -> VerifyReport {
+    let (job, watch) = (stage.job(), Tally::default());
     Box::pin(verify_image((&job.source, source), (&job.target, target), &options, &watch)).await.unwrap()
 }
 
@@ -469,4 +472,9 @@ async fn a_merged_index_as_a_source_gives_its_plain_images() {
     stage.content().put_manifest(APP, "1", media_type::OCI_INDEX, foreign.to_string());
     let task = convert(&stage).await;
     assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (1, 2), "the empty layer is new");
+    for platforms in [vec![], vec!["linux/amd64".parse().unwrap()]] {
+        let options = VerifyOptions { platforms, ..VerifyOptions::default() };
+        let report = verify_with(&stage, "1", "1-nydus", options).await;
+        assert!(report.is_right() && report.platforms_left_out.is_empty(), "{report:#?}");
+    }
 }
