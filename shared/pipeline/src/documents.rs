@@ -14,6 +14,7 @@ use crate::image::Job;
 use crate::layer::{LayerReport, Layers};
 use crate::nydus::merged;
 use crate::source::{Source, SourceImage};
+use crate::watch::Event;
 use crate::{drivers, publish};
 
 /// All documents of the target.
@@ -79,7 +80,7 @@ fn parts(image: &SourceImage, finished: &HashMap<Digest, &LayerReport>) -> Vec<P
 ///
 /// # Errors
 /// Those of the two ends.
-pub(crate) async fn push<C>(
+pub(crate) async fn push<C: LayerCache>(
     layers: &Layers<'_, C>,
     source: &Source,
     assembled: &Documents,
@@ -102,12 +103,17 @@ pub(crate) async fn push<C>(
 }
 
 /// Puts a plain image. Its layers are the source's.
-async fn push_plain<C>(layers: &Layers<'_, C>, from: &SourceImage, image: &AssembledImage) -> Result<(), ConvertError> {
+async fn push_plain<C: LayerCache>(
+    layers: &Layers<'_, C>,
+    from: &SourceImage,
+    image: &AssembledImage,
+) -> Result<(), ConvertError> {
     let Layers { job, watch, stop, .. } = layers;
     job.target.put_small_blob(&merged::empty_layer(), Bytes::from_static(&merged::EMPTY_TAR_GZIP)).await?;
     if !job.source.same_repository(&job.target) {
         for layer in &from.manifest.layers {
-            publish::provide_blob(&job.source, &job.target, layer, *watch, stop).await?;
+            watch.event(&Event::LayerStarted { layer: layer.digest, size: layer.size });
+            layers.again(|| publish::provide_blob(&job.source, &job.target, layer, *watch, stop)).await?;
         }
     }
     publish::config(&job.target, image).await?;

@@ -478,3 +478,15 @@ async fn a_merged_index_as_a_source_gives_its_plain_images() {
         assert!(report.is_right() && report.platforms_left_out.is_empty(), "{report:#?}");
     }
 }
+
+#[tokio::test]
+async fn a_plain_layer_whose_upload_is_lost_is_copied_again() {
+    let stage = Stage::new().await;
+    let source = image().push(stage.content(), APP, Some("1"));
+    stage.registry.rule(Rule::on(Request::Mount, Fault::NoMount));
+    stage.registry.rule(Rule::on(Request::UploadPut, Fault::SessionLost).path(source.layers[0].digest.hex()).times(2));
+    let task = stage.run(stage.task_of("library/app:1", "fast/app:1", merged())).await;
+    assert_eq!((task.state, task.work.attempts, task.reason.as_str()), (State::Completed, 0, ""));
+    let closed = stage.registry.requests_of(Request::UploadPut);
+    assert_eq!(closed.iter().filter(|seen| seen.fault.is_some()).count(), 2);
+}
