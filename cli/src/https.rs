@@ -86,7 +86,8 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, NoAnswer> {
 fn destination(response: &Response) -> Option<String> {
     let to = response.headers().get(LOCATION)?.to_str().ok()?;
     let to = response.url().join(to).ok()?;
-    to.has_host().then(|| to.origin().ascii_serialization())
+    let origin = to.origin();
+    origin.is_tuple().then(|| origin.ascii_serialization())
 }
 
 /// What a server said of its refusal, fit for a terminal.

@@ -247,6 +247,7 @@ async fn an_old_harbor_and_what_is_none_are_refused() {
         ),
         (answer(307, "").header("location", "/login?token=s3cret"), 1, "it redirects to http://127.0.0.1:"),
         (answer(302, "").header("location", "s3cret:x"), 1, "it redirects to somewhere else"),
+        (answer(302, "").header("location", "foo://s3cret.example/x"), 1, "it redirects to somewhere else"),
         (answer(302, ""), 1, "it redirects to somewhere else"),
         (answer(503, r#"{"errors":[{"message":"no\u001b[2J database"}]}"#), 3, "no [2J database"),
     ];
