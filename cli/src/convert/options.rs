@@ -24,7 +24,7 @@ pub(super) struct MadeArgs {
     /// How chunks are compressed (nydus).
     #[arg(long, value_parser = compressors())]
     compressor: Option<NydusCompressor>,
-    /// The version of the file system: 6 (nydus).
+    /// The version of the file system: 6, or 5, which nydusd alone reads (nydus).
     #[arg(long)]
     fs_version: Option<u8>,
     /// The longest chunk, up to 4MiB; for nydus a power of two.

@@ -87,7 +87,7 @@ async fn an_option_of_another_format_is_wrong_usage() {
         (&["--format", "estargz", "--compressor", "none"], "--compressor is not an option of estargz"),
         (&["--merge-manifest"], "--merge-manifest is not an option of estargz"),
         (&["--fs-version", "6"], "--fs-version is not an option of estargz"),
-        (&["--format", "nydus", "--fs-version", "5"], "--fs-version: RAFS 5 is not in this version"),
+        (&["--format", "nydus", "--fs-version", "4"], "--fs-version: 4 is not a version of RAFS"),
         (&["--format", "nydus", "--chunk-size", "3MiB"], "--chunk-size: 3MiB is not a power of two"),
         (&["--format", "nydus", "--compressor", "gzip"], "zstd, lz4_block, none"),
         (&["--format", "zip"], "estargz, nydus"),

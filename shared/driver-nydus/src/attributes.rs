@@ -82,7 +82,7 @@ pub(crate) const fn device_parts(device: u32) -> (u32, u32) {
 
 /// Attributes in the order of their names. Those of name spaces that Linux does not know are left out, as runtimes do
 /// where the kernel refuses them.
-fn encode(xattrs: &[Xattr]) -> Result<Box<[u8]>, &'static str> {
+pub(crate) fn encode(xattrs: &[Xattr]) -> Result<Box<[u8]>, &'static str> {
     let mut known: Vec<_> = xattrs.iter().filter_map(|(name, value)| Some((split(name)?, value))).collect();
     known.sort_unstable();
     if known.is_empty() {
@@ -106,6 +106,19 @@ fn encode(xattrs: &[Xattr]) -> Result<Box<[u8]>, &'static str> {
         }
     }
     Ok(bytes.into())
+}
+
+/// Attributes as [`encode`] has made them: each the two parts of its name, and its value.
+pub(crate) fn pairs(xattrs: &[u8]) -> impl Iterator<Item = ([&[u8]; 2], &[u8])> {
+    let mut rest = xattrs.get(XATTR_HEADER_BYTES..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (&[name, index, low, high], behind) = rest.split_first_chunk()?;
+        let (name, behind) = behind.split_at_checked(name.into())?;
+        let value = behind.get(..u16::from_le_bytes([low, high]).into())?;
+        let (space, _) = NAME_SPACES.iter().find(|space| space.1 == index)?;
+        rest = rest.get((4 + name.len() + value.len()).next_multiple_of(4)..).unwrap_or_default();
+        Some(([*space, name], value))
+    })
 }
 
 /// The index of a name's space, and the rest of the name.
@@ -138,6 +151,17 @@ mod tests {
         for (xattrs, expected) in rows {
             assert_eq!(encode(xattrs).as_deref(), Ok(expected));
         }
+    }
+
+    #[test]
+    fn what_was_encoded_can_be_taken_apart() {
+        let xattrs =
+            [xattr("security.a", 3), xattr("system.posix_acl_access", 2), xattr("user.", 0), xattr("user.a", 0)];
+        let bytes = encode(&xattrs).unwrap();
+        let mut found: Vec<Xattr> = pairs(&bytes).map(|(name, value)| (name.concat(), value.to_vec())).collect();
+        found.sort();
+        assert_eq!(found, [&xattrs[..2], &xattrs[3..]].concat());
+        assert_eq!((pairs(b"").count(), pairs(&bytes[..bytes.len() - 4]).count()), (0, 2));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The bootstrap: a file system's metadata as the kernel reads it, RAFS v6 on EROFS. All numbers are little-endian, blocks
-//! have 4 KiB. Spec: nydus `rafs/src/metadata/layout/v6.rs`; the kernel's `fs/erofs/erofs_fs.h`.
+//! have 4 KiB. Spec: nydus `rafs/src/metadata/layout/v6.rs`; the kernel's `fs/erofs/erofs_fs.h`. RAFS v5 is in [`v5`].
 //!
 //! A [`Plan`] gives every inode its place; writing it out is then one pass from front to back.
 
@@ -12,12 +12,17 @@ mod prefetch;
 mod superblock;
 mod write;
 
+pub(crate) mod v5;
+
+use std::io;
+
 pub(crate) use blobs::{Blob, BlobTable, ChunkRef, ID_BYTES, MetaPlace, UNKNOWN_ID};
 pub(crate) use layout::*;
-pub(crate) use place::Plan;
+use place::Fault;
 
 use crate::compressor::Compressor;
 use crate::tree::Tree;
+use crate::version::Version;
 
 /// Everything that a bootstrap says.
 pub(crate) struct Image<'i> {
@@ -27,7 +32,46 @@ pub(crate) struct Image<'i> {
     pub(crate) blobs: BlobTable<'i>,
     pub(crate) chunk_bytes: u32,
     pub(crate) compressor: Compressor,
+    pub(crate) version: Version,
     pub(crate) extra: Extra<'i>,
+}
+
+/// Where everything of a bootstrap goes.
+pub(crate) enum Plan<'i> {
+    V5(Box<v5::Plan<'i>>),
+    V6(Box<place::Plan>),
+}
+
+impl<'i> Plan<'i> {
+    /// Places everything.
+    ///
+    /// # Errors
+    /// [`Fault`] where numbers of the format are too small.
+    pub(crate) fn new(image: &Image<'i>) -> Result<Self, Fault> {
+        match image.version {
+            Version::V5 => v5::Plan::new(image).map(Box::new).map(Self::V5),
+            Version::V6 => place::Plan::new(image).map(Box::new).map(Self::V6),
+        }
+    }
+
+    /// The length of the bootstrap.
+    pub(crate) const fn bytes(&self) -> u64 {
+        match self {
+            Self::V5(plan) => plan.bytes(),
+            Self::V6(plan) => plan.bytes(),
+        }
+    }
+
+    /// Writes the bootstrap of `image`, for which this plan was made: [`Plan::bytes`] bytes.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub(crate) fn write(&self, image: &Image<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+        match self {
+            Self::V5(plan) => plan.write(image, out),
+            Self::V6(plan) => plan.write(image, out),
+        }
+    }
 }
 
 /// What only one kind of bootstrap has.

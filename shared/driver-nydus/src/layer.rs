@@ -14,11 +14,13 @@ use accel_stream::{LayerSums, Limits};
 use crate::compressor::Compressor;
 use crate::merge;
 use crate::names::BLOB;
+use crate::version::Version;
 
 mod back;
 mod front;
 pub(crate) mod meta;
 mod tail;
+mod v5;
 
 pub(crate) use meta::ChunkPlace;
 
@@ -49,7 +51,7 @@ impl Driver for Nydus {
     fn convert(&self, pool: &Pool, source: &mut dyn Source, output: &mut dyn Output) -> Result<Converted, DriverError> {
         let repeats = Repeats::default();
         let (compressor, chunk_bytes) = (Compressor::from(self.options.compressor), self.chunk_bytes());
-        let back = Back::new(compressor, chunk_bytes, repeats.clone());
+        let back = Back::new(Version::of(&self.options), compressor, chunk_bytes, repeats.clone());
         let written: Written<LayerSums, (), Infallible> =
             write_layer(pool, compressor.codec(), back, output, |sink| {
                 sink.leave_out(repeats);
@@ -69,6 +71,7 @@ impl Driver for Nydus {
 impl Merge for Nydus {
     fn merge(&self, parts: &[Part], blobs: &mut dyn Blobs, output: &mut dyn Output) -> Result<Merged, DriverError> {
         let image = merge::Options {
+            version: Version::of(&self.options),
             compressor: self.options.compressor.into(),
             chunk_bytes: self.chunk_bytes(),
             prefetch: &self.options.prefetch,

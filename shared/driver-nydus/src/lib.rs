@@ -1,4 +1,4 @@
-//! Nydus images: RAFS v6, which the kernel mounts as EROFS. What is written here and where it goes beyond the reference is
+//! Nydus images: RAFS v6, which the kernel mounts as EROFS, and RAFS v5, which nydusd alone reads. What is written here and where it goes beyond the reference is
 //! in `docs/formats/nydus.md`.
 //!
 //! A layer becomes a blob: its files' contents in chunks, then what is known of them, then a *bootstrap*, the metadata
@@ -8,6 +8,7 @@
 mod compressor;
 mod hashed;
 mod names;
+mod version;
 
 mod attributes;
 mod tree;

@@ -16,11 +16,13 @@ use crate::compressor::Compressor;
 use crate::names::{BOOTSTRAP, FS_VERSION};
 use crate::reader::FormatError;
 use crate::tree::{Body, Tree};
+use crate::version::Version;
 use overlay::Overlay;
 
 /// What a merge is told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options<'o> {
+    pub(crate) version: Version,
     pub(crate) compressor: Compressor,
     pub(crate) chunk_bytes: u32,
     pub(crate) prefetch: &'o [String],
@@ -46,12 +48,15 @@ pub(crate) fn merge(
         blobs: BlobTable::from(blobs.as_slice()),
         chunk_bytes: options.chunk_bytes,
         compressor: options.compressor,
+        version: options.version,
         extra: Extra::Image { prefetch: options.prefetch },
     };
     let layer = parts.last().map_or_else(|| Digest::of(b""), |part| part.source);
     let plan = Plan::new(&image).map_err(|fault| DriverError::unmergeable(layer, b"/", fault.reason()))?;
     let written = container::write(&image, &plan, output).map_err(DriverError::Output)?;
-    let annotations = [(BOOTSTRAP, "true"), (FS_VERSION, "6")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let version = options.version.number().to_string();
+    let annotations =
+        [(BOOTSTRAP, "true"), (FS_VERSION, &version)].map(|(key, value)| (key.to_owned(), value.to_owned()));
     Ok(Merged {
         digest: written.digest,
         size: written.size,
@@ -85,11 +90,10 @@ impl Merging {
     }
 
     fn add(&mut self, options: &Options<'_>, part: &Part, blobs: &mut dyn Blobs) -> Result<(), DriverError> {
-        let layer = part::read(part, blobs)?;
+        let layer = part::read(part, blobs, options.version)?;
         let damaged = |reason: &str| DriverError::Damaged { digest: part.digest, reason: reason.to_owned() };
-        if layer.bootstrap.chunk_size() != u64::from(options.chunk_bytes)
-            || layer.bootstrap.compressor() != options.compressor
-        {
+        let made_with = (layer.bootstrap.version(), layer.bootstrap.compressor(), layer.bootstrap.chunk_size());
+        if made_with != (options.version, options.compressor, options.chunk_bytes.into()) {
             return Err(damaged("it was made with other options"));
         }
         let known = self.layers.get(&part.digest).copied();
@@ -97,12 +101,14 @@ impl Merging {
             return Err(damaged("it was another when it was read before"));
         }
         let number = known.map_or(self.blobs.len() as u8, |known| known.number);
-        let has_chunks = match (layer.bootstrap.blobs(), layer.meta) {
-            ([], None) => false,
-            ([_], Some(_)) => true,
-            ([] | [_], _) => return Err(damaged("it has either chunks or sections about them, not both")),
+        let has_chunks = match layer.bootstrap.blobs() {
+            [] => false,
+            [_] => true,
             _ => return Err(damaged("its bootstrap refers to several blobs")),
         };
+        if options.version == Version::V6 && has_chunks != layer.meta.is_some() {
+            return Err(damaged("it has either chunks or sections about them, not both"));
+        }
         if has_chunks && usize::from(number) == MOST_BLOBS {
             return Err(DriverError::unmergeable(
                 part.source,
@@ -121,15 +127,16 @@ impl Merging {
     /// Keeps of a layer what the image says of its blob.
     fn take_blob(&mut self, part: &Part, layer: part::Layer) -> Result<(), FormatError> {
         let part::Layer { bootstrap, meta, .. } = layer;
-        let Some((known, (array, header))) = bootstrap.blobs().first().cloned().zip(meta) else { return Ok(()) };
+        let Some(known) = bootstrap.blobs().first().cloned() else { return Ok(()) };
         let blob = Blob {
             compressed_bytes: known.compressed_size,
             uncompressed_bytes: known.uncompressed_size,
             features: known.features,
             meta: known.meta,
-            ..Blob::of_layer(known.compressor, bootstrap.into_layer_chunks()?, 0, 0)
+            ..Blob::of_layer(bootstrap.version(), known.compressor, bootstrap.into_layer_chunks()?, 0, 0)
         };
-        if blob.chunks.len() != known.chunk_count as usize || !part::is_about(&blob, &array, &header) {
+        let is_told_so = meta.is_none_or(|(array, header)| part::is_about(&blob, &array, &header));
+        if blob.chunks.len() != known.chunk_count as usize || !is_told_so {
             return Err(FormatError::Tail("its sections about chunks are not about those of its bootstrap"));
         }
         self.blobs.push(blob.into_image(part.digest));

@@ -16,6 +16,8 @@ mod walk;
 
 mod chunk;
 
+mod v5;
+
 pub(crate) mod tail;
 
 pub use chunk::check_chunk;
@@ -25,6 +27,8 @@ pub use tables::{Blob, ChunkRef};
 pub use walk::Inode;
 
 pub(crate) use inode::Node;
+pub(crate) use v5::tail as v5_tail;
 pub(crate) use walk::Seen;
 
 pub use crate::compressor::Compressor;
+pub use crate::version::Version;

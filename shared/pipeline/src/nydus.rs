@@ -38,9 +38,12 @@ pub(crate) fn is_made_of(annotations: &Annotations, source: Digest) -> bool {
     annotations.get(SOURCE_DIGEST).is_none_or(|said| *said == source.to_string())
 }
 
-/// Whether what [`annotations`] writes names the version of the file system that is read here, where it is there.
-pub(crate) fn is_known_version(annotations: &Annotations) -> bool {
-    annotations.get(accel_driver_nydus::FS_VERSION).is_none_or(|said| said == "6")
+/// Whether what [`annotations`] writes names the version of the file system that the bootstrap layer names, where both are
+/// there.
+pub(crate) fn has_its_version(manifest: &Manifest) -> bool {
+    let said = |annotations: &Annotations| annotations.get(accel_driver_nydus::FS_VERSION).cloned();
+    let of_layer = manifest.layers.last().and_then(|layer| said(&layer.annotations));
+    said(&manifest.annotations).is_none_or(|said| of_layer.is_none_or(|of_layer| said == of_layer))
 }
 
 /// The history's entry for the bootstrap layer.

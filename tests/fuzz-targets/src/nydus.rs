@@ -28,20 +28,28 @@ pub(crate) const BLOB: Target = Target {
 };
 pub(crate) const NYDUS: Target = Target { name: "nydus", run: convert, seeds: tars, words: TAR_WORDS };
 
+/// What a bootstrap of RAFS v5 begins with.
+const V5_MAGIC: [u8; 4] = *b"SFAR";
+
 static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(1));
 
-fn driver() -> Nydus {
-    Nydus::new(NydusOptions { chunk_size: ByteSize(4096), ..NydusOptions::default() }, LIMITS)
-}
-
-/// Blobs in memory.
-#[derive(Default)]
+/// Blobs in memory, and the version of RAFS that they are of.
 struct Store {
+    fs_version: u8,
     blobs: HashMap<Digest, Vec<u8>>,
     parts: Vec<Part>,
 }
 
 impl Store {
+    fn of(fs_version: u8) -> Self {
+        Self { fs_version, blobs: HashMap::new(), parts: Vec::new() }
+    }
+
+    fn driver(&self) -> Nydus {
+        let fs_version = self.fs_version;
+        Nydus::new(NydusOptions { fs_version, chunk_size: ByteSize(4096), ..NydusOptions::default() }, LIMITS)
+    }
+
     fn add(&mut self, blob: Vec<u8>) {
         let digest = Digest::of(&blob);
         self.parts.push(Part { source: digest, digest, size: blob.len() as u64 });
@@ -50,7 +58,7 @@ impl Store {
 
     fn convert(&mut self, tar: &[u8]) -> Result<(), DriverError> {
         let mut output = Kept::default();
-        driver().convert(&POOL, &mut Downloads::of(tar), &mut output)?;
+        self.driver().convert(&POOL, &mut Downloads::of(tar), &mut output)?;
         self.add(output.blob);
         Ok(())
     }
@@ -59,7 +67,7 @@ impl Store {
     fn merge(&mut self) -> Result<Vec<u8>, DriverError> {
         let mut output = Kept::default();
         let parts = self.parts.clone();
-        Merge::merge(&driver(), &parts, self, &mut output)?;
+        Merge::merge(&self.driver(), &parts, self, &mut output)?;
         let limits = Limits { layer_bytes: 64 << 20, ..Limits::default() };
         let mut walker = TarReader::new(LayerReader::new(&output.blob[..], limits), limits);
         while walker.next_entry().expect("our own layer").is_some_and(|entry| entry.path != b"image/image.boot") {}
@@ -93,11 +101,20 @@ fn upper() -> Vec<u8> {
     tar(&[whiteout("e"), opaque("d"), file("d/new/g", b"y"), hardlink("below", "h"), file("s", b"")])
 }
 
-/// Bootstraps of layers and of an image.
+/// Bootstraps of layers and of an image, of both versions.
 fn bootstraps() -> Vec<Vec<u8>> {
-    let mut store = Store::default();
+    [6, 5].into_iter().flat_map(bootstraps_of).collect()
+}
+
+fn bootstraps_of(fs_version: u8) -> Vec<Vec<u8>> {
+    let mut store = Store::of(fs_version);
     [lower(), upper()].iter().for_each(|tar| store.convert(tar).expect("it can be represented"));
     let of_layer = |blob: &Vec<u8>| {
+        if fs_version == 5 {
+            // It ends with a digest, and the blob with a header.
+            let begin = blob.windows(4).rposition(|bytes| bytes == V5_MAGIC).expect("our own blob");
+            return blob[begin..blob.len() - 32 - 512].to_vec();
+        }
         // The last entry of the table of contents is that of the bootstrap.
         let entry = &blob[blob.len() - 512 - 128..][..128];
         let number = |at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().expect("8 bytes")) as usize;
@@ -112,9 +129,10 @@ fn bootstraps() -> Vec<Vec<u8>> {
 /// with others into an image that can be read.
 fn read_bootstrap(boot: &[u8]) -> bool {
     let is_accepted = walk(boot);
-    let mut store = Store::default();
+    let is_v5 = boot.starts_with(&V5_MAGIC);
+    let mut store = Store::of(if is_v5 { 5 } else { 6 });
     store.convert(&lower()).expect("it can be represented");
-    store.add(blob_with(boot));
+    store.add(if is_v5 { v5_blob_with(boot) } else { blob_with(boot) });
     if let Ok(merged) = store.merge() {
         assert!(walk(&merged), "our own bootstrap is refused");
     }
@@ -123,7 +141,7 @@ fn read_bootstrap(boot: &[u8]) -> bool {
 
 /// Blobs of layers with and without contents.
 fn blobs() -> Vec<Vec<u8>> {
-    let mut store = Store::default();
+    let mut store = Store::of(6);
     let empty = tar(&[dir("d/"), hardlink("below", "h")]);
     [lower(), upper(), empty].iter().for_each(|tar| store.convert(tar).expect("it can be represented"));
     store.parts.iter().map(|part| store.blobs[&part.digest].clone()).collect()
@@ -134,7 +152,7 @@ fn blobs() -> Vec<Vec<u8>> {
 fn read_blob(bytes: &[u8]) -> bool {
     let mut blob = bytes.to_vec();
     reseal(&mut blob);
-    let mut store = Store::default();
+    let mut store = Store::of(6);
     store.convert(&lower()).expect("it can be represented");
     store.add(blob);
     let merged = store.merge();
@@ -155,17 +173,25 @@ fn walk(boot: &[u8]) -> bool {
     walked.is_ok()
 }
 
+/// A blob of RAFS v5 of nothing but this bootstrap.
+fn v5_blob_with(boot: &[u8]) -> Vec<u8> {
+    let mut header = tar(&[file("image.boot", b"").size_field(boot.len() as u64 + 32)]);
+    header.truncate(512);
+    [boot, Digest::of(boot).as_bytes(), &header].concat()
+}
+
 fn tars() -> Vec<Vec<u8>> {
-    with_choices(2, &[lower(), upper(), nasty_tar(), tar(&[])])
+    with_choices(4, &[lower(), upper(), nasty_tar(), tar(&[])])
 }
 
 /// A tar that can be converted and merged gives an image that our own reader accepts, the same each time.
 fn convert(bytes: &[u8]) -> bool {
-    let Some((above, bytes)) = choose(bytes, &[false, true]) else { return false };
+    let choices = [(false, 6), (true, 6), (false, 5), (true, 5)];
+    let Some(((above, fs_version), bytes)) = choose(bytes, &choices) else { return false };
     let tar = repaired(bytes);
     let layers = if above { vec![lower(), tar] } else { vec![tar, upper()] };
     let made = || {
-        let mut store = Store::default();
+        let mut store = Store::of(fs_version);
         layers.iter().try_for_each(|layer| store.convert(layer))?;
         store.merge()
     };

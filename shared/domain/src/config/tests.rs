@@ -294,7 +294,7 @@ fn names_faults_of_rules() {
             "rules[0].convert[0].min_chunk_size",
             "larger than",
         ),
-        ("- convert: [{ format: nydus, fs_version: 5 }]", 3, "rules[0].convert[0].fs_version", "write 6"),
+        ("- convert: [{ format: nydus, fs_version: 4 }]", 3, "rules[0].convert[0].fs_version", "write 6"),
         ("- convert: [{ format: nydus, compressor: gzip }]", 3, "rules[0].convert[0].compressor", "none of `zstd`"),
         ("- convert: [{ format: nydus, chunk_size: 3MiB }]", 3, "rules[0].convert[0].chunk_size", "power of two"),
         ("- convert: [{ format: nydus, prefetch: [bin] }]", 3, "rules[0].convert[0].prefetch", "absolute"),

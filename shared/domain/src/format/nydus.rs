@@ -10,8 +10,9 @@ use crate::ByteSize;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NydusOptions {
-    /// The version of the file system, RAFS. Version 6 is what the kernel's EROFS and nydusd from 2.2 on read.
-    #[schemars(range(min = 6, max = 6))]
+    /// The version of the file system, RAFS. Version 6 is what the kernel's EROFS and nydusd from 2.2 on read; version 5
+    /// is read by nydusd alone, through FUSE.
+    #[schemars(range(min = 5, max = 6))]
     pub fs_version: u8,
     /// How chunks are compressed.
     pub compressor: NydusCompressor,
@@ -69,6 +70,8 @@ impl std::str::FromStr for NydusCompressor {
 #[error("`{0}` is not a compressor of Nydus: write zstd, lz4_block or none")]
 pub struct UnknownCompressor(String);
 
+/// The versions of RAFS.
+const VERSIONS: std::ops::RangeInclusive<u8> = 5..=6;
 /// The smallest and the largest `chunk_size`.
 const CHUNK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=4 << 20;
 
@@ -86,12 +89,9 @@ impl NydusOptions {
     /// # Errors
     /// The first option that is out of its range.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        match self.fs_version {
-            6 => {}
-            5 => return Err(("fs_version", "RAFS 5 is not in this version of Accel: write 6".to_owned())),
-            other => {
-                return Err(("fs_version", format!("{other} is not a version of RAFS that Accel writes: write 6")));
-            }
+        let version = self.fs_version;
+        if !VERSIONS.contains(&version) {
+            return Err(("fs_version", format!("{version} is not a version of RAFS that Accel writes: write 6 or 5")));
         }
         let ByteSize(chunk) = self.chunk_size;
         if !CHUNK_BYTES.contains(&chunk) || !chunk.is_power_of_two() {
@@ -117,15 +117,15 @@ mod tests {
         let good = NydusOptions::default();
         let chunks = |bytes| NydusOptions { chunk_size: ByteSize(bytes), ..good.clone() };
         let rows = [
-            ("fs_version", "not in this version", NydusOptions { fs_version: 5, ..good.clone() }),
-            ("fs_version", "write 6", NydusOptions { fs_version: 4, ..good.clone() }),
+            ("fs_version", "write 6 or 5", NydusOptions { fs_version: 4, ..good.clone() }),
+            ("fs_version", "write 6 or 5", NydusOptions { fs_version: 7, ..good.clone() }),
             ("chunk_size", "power of two", chunks(3 << 20)),
             ("chunk_size", "power of two", chunks(2 << 10)),
             ("chunk_size", "power of two", chunks(8 << 20)),
             ("prefetch", "glob", NydusOptions { prefetch: vec!["/usr/*".into()], ..good.clone() }),
             ("prefetch", "absolute", NydusOptions { prefetch: vec!["bin/sh".into()], ..good.clone() }),
         ];
-        assert_eq!(good.check(), Ok(()));
+        assert_eq!((good.check(), NydusOptions { fs_version: 5, ..good.clone() }.check()), (Ok(()), Ok(())));
         assert_eq!((chunks(4 << 10).check(), chunks(4 << 20).check()), (Ok(()), Ok(())));
         for (key, reason, options) in rows {
             let (found, said) = options.check().unwrap_err();

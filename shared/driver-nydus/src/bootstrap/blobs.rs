@@ -5,17 +5,16 @@ use accel_image::Digest;
 use super::layout::feature;
 use crate::compressor::Compressor;
 use crate::layer::ChunkPlace;
+use crate::version::Version;
 
 /// The length of a blob's name: a digest's hexadecimal digits.
 pub(crate) const ID_BYTES: usize = 64;
 /// What a layer's own bootstrap calls the layer's blob, whose digest it cannot know.
 pub(crate) const UNKNOWN_ID: [u8; ID_BYTES] = [b'x'; ID_BYTES];
 
-const FEATURES: u32 = feature::ALIGNED
-    | feature::INLINED_CHUNK_DIGEST
-    | feature::HAS_TAR_HEADER
-    | feature::HAS_TOC
-    | feature::CAP_TAR_TOC;
+/// What blobs have whose only metadata are the bootstrap.
+const V5_FEATURES: u32 = feature::HAS_TAR_HEADER | feature::CAP_TAR_TOC;
+const V6_FEATURES: u32 = V5_FEATURES | feature::ALIGNED | feature::INLINED_CHUNK_DIGEST | feature::HAS_TOC;
 
 /// A chunk, by its blob's number in the image and its own in the blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,15 +65,20 @@ pub(crate) struct Blob {
 impl Blob {
     /// The blob of a layer, before its end is written.
     pub(crate) fn of_layer(
+        version: Version,
         compressor: Compressor,
         chunks: Vec<ChunkPlace>,
         data_bytes: u64,
         uncompressed_bytes: u64,
     ) -> Self {
+        let features = match version {
+            Version::V5 => V5_FEATURES,
+            Version::V6 => V6_FEATURES,
+        };
         Self {
             id: UNKNOWN_ID,
             compressor,
-            features: FEATURES | feature::INLINED_BOOTSTRAP,
+            features: features | feature::INLINED_BOOTSTRAP,
             chunks,
             data_bytes,
             compressed_bytes: data_bytes,

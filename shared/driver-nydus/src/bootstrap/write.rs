@@ -33,7 +33,7 @@ impl Plan {
         out.write(&self.links_below)?;
         out.pad_to(self.chunk_table.offset)?;
         for chunk in &self.chunks {
-            out.write(&chunk_entry(image, *chunk))?;
+            out.write(&chunk_entry(image, *chunk, 0))?;
         }
         out.pad_to(self.bytes())
     }
@@ -126,14 +126,15 @@ fn chunk_format(image: &Image<'_>, inode: &Inode, size: u64) -> u32 {
     CHUNK_INDEXES | (bytes.trailing_zeros() - BLOCK_BYTES.trailing_zeros())
 }
 
-fn chunk_entry(image: &Image<'_>, chunk: ChunkRef) -> Vec<u8> {
+/// What is said of a chunk; `file_offset` is where it begins in a file, 0 where that is not said.
+pub(super) fn chunk_entry(image: &Image<'_>, chunk: ChunkRef, file_offset: u64) -> Vec<u8> {
     let place = image.blobs.chunk(chunk);
     let flags = if place.is_compressed() { CHUNK_COMPRESSED } else { 0 };
     let mut entry = place.digest.as_bytes().to_vec();
     for word in [chunk.blob() as u32, flags, place.stored_bytes, place.bytes] {
         entry.extend(word.to_le_bytes());
     }
-    for long in [place.offset, u64::from(place.block) * BLOCK_BYTES, 0] {
+    for long in [place.offset, u64::from(place.block) * BLOCK_BYTES, file_offset] {
         entry.extend(long.to_le_bytes());
     }
     entry.extend(chunk.chunk().to_le_bytes());
@@ -141,7 +142,7 @@ fn chunk_entry(image: &Image<'_>, chunk: ChunkRef) -> Vec<u8> {
     entry
 }
 
-const fn type_of(body: &Body) -> u16 {
+pub(super) const fn type_of(body: &Body) -> u16 {
     match body {
         Body::Directory(_) => mode::DIRECTORY,
         Body::File { .. } | Body::LinkBelow(_) => mode::FILE,

@@ -3,10 +3,11 @@
 use accel_driver::{Assemble, BlobWriter, Chunk, DriverError, Repeats, Unit};
 
 use super::meta::ChunkPlace;
-use super::tail;
+use super::{tail, v5};
 use crate::bootstrap::{BLOCK_BYTES, Blob, ChunkRef};
 use crate::compressor::Compressor;
 use crate::tree::Tree;
+use crate::version::Version;
 
 /// What the front says.
 pub(super) enum Record {
@@ -18,6 +19,7 @@ pub(super) enum Record {
 
 /// Assembles one blob. 56 bytes a chunk that is not repeated, and 4 a chunk.
 pub(super) struct Back {
+    version: Version,
     repeats: Repeats,
     compressor: Compressor,
     chunk_bytes: u32,
@@ -30,8 +32,17 @@ pub(super) struct Back {
 }
 
 impl Back {
-    pub(super) const fn new(compressor: Compressor, chunk_bytes: u32, repeats: Repeats) -> Self {
-        Self { repeats, compressor, chunk_bytes, chunks: Vec::new(), refs: Vec::new(), uncompressed: 0, tree: None }
+    pub(super) const fn new(version: Version, compressor: Compressor, chunk_bytes: u32, repeats: Repeats) -> Self {
+        Self {
+            version,
+            repeats,
+            compressor,
+            chunk_bytes,
+            chunks: Vec::new(),
+            refs: Vec::new(),
+            uncompressed: 0,
+            tree: None,
+        }
     }
 
     fn chunk(&mut self, unit: &Unit, chunk: &Chunk, blob: &mut BlobWriter<'_>) -> Result<(), DriverError> {
@@ -81,7 +92,10 @@ impl Assemble for Back {
         let tree = self.tree.take().ok_or(DriverError::Codec)?; // the front always hands one over
         self.repeats = Repeats::default(); // the memory that it held is needed for what follows
         let compressed_bytes = blob.offset();
-        let mut layer = Blob::of_layer(self.compressor, self.chunks, compressed_bytes, self.uncompressed);
-        tail::write(blob, &mut layer, &tree, &self.refs, self.chunk_bytes)
+        let mut layer = Blob::of_layer(self.version, self.compressor, self.chunks, compressed_bytes, self.uncompressed);
+        match self.version {
+            Version::V5 => v5::write(blob, layer, &tree, self.refs, self.chunk_bytes),
+            Version::V6 => tail::write(blob, &mut layer, &tree, &self.refs, self.chunk_bytes),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a blob: sections about the chunks, the layer's bootstrap, and a table of contents (TOC).
+//! The end of a blob of RAFS v6: sections about the chunks, the layer's bootstrap, and a table of contents (TOC).
 //!
 //! Each section is followed by a tar header that names it, so that readers find their way from the end. Spec: nydus
 //! `storage/src/meta/toc.rs`, `builder/src/core/blob.rs`.
@@ -14,6 +14,7 @@ use crate::compressor::{Compressor, ZSTD_LEVEL};
 use crate::hashed::Hashed;
 use crate::names::section;
 use crate::tree::Tree;
+use crate::version::Version;
 
 /// Writes everything behind the chunks of the one `blob` that the layer has.
 pub(super) fn write(
@@ -30,7 +31,8 @@ pub(super) fn write(
         about_chunks(out, blob, &mut toc)?;
         BlobTable::from(std::slice::from_ref(blob))
     };
-    let image = Image { tree, refs, blobs, chunk_bytes, compressor: blob.compressor, extra: Extra::Layer };
+    let (compressor, version, extra) = (blob.compressor, Version::V6, Extra::Layer);
+    let image = Image { tree, refs, blobs, chunk_bytes, compressor, version, extra };
     write_bootstrap(out, &image, &mut toc)?;
     toc.write(out)
 }
@@ -147,7 +149,7 @@ impl Toc {
 }
 
 /// A GNU header of a regular file with everything but name and size zero.
-fn tar_header(name: &str, size: u64) -> [u8; 512] {
+pub(super) fn tar_header(name: &str, size: u64) -> [u8; 512] {
     let mut header = tar::Header::new_gnu();
     header.set_path(name).expect("the format's own names are short");
     header.set_size(size);

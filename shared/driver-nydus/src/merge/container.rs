@@ -1,5 +1,6 @@
-//! The layer that holds the bootstrap: a gzip of a tar of `image/image.boot` and, for each blob, its `blob.meta` as runtimes
-//! keep it, which spares them a request when they mount. Spec: nydus-snapshotter `pkg/converter/convert_unix.go`.
+//! The layer that holds the bootstrap: a gzip of a tar of `image/image.boot` and, for each blob of RAFS v6, its `blob.meta`
+//! as runtimes keep it, which spares them a request when they mount. Spec: nydus-snapshotter
+//! `pkg/converter/convert_unix.go`.
 
 use std::io::{self, Write};
 
@@ -11,6 +12,7 @@ use crate::bootstrap::{BLOCK_BYTES, Blob, Image, Plan};
 use crate::hashed::Hashed;
 use crate::layer::meta::{self, CHUNK_META_BYTES};
 use crate::names::BOOTSTRAP_PATH;
+use crate::version::Version;
 
 /// The level of zlib-rs, part of the format's version.
 const LEVEL: u32 = 6;
@@ -25,15 +27,15 @@ pub(super) struct Written {
 }
 
 /// Writes the layer.
-pub(super) fn write(image: &Image<'_>, plan: &Plan, output: &mut dyn Write) -> io::Result<Written> {
+pub(super) fn write(image: &Image<'_>, plan: &Plan<'_>, output: &mut dyn Write) -> io::Result<Written> {
     let gzip = GzEncoder::new(Hashed::new(output), Compression::new(LEVEL));
     let mut tar = Hashed::new(io::BufWriter::with_capacity(128 << 10, gzip));
     tar.write_all(&header("image/", tar::EntryType::Directory, 0o755, 0))?;
     tar.write_all(&header(BOOTSTRAP_PATH, tar::EntryType::Regular, 0o444, plan.bytes()))?;
     plan.write(image, &mut tar)?;
     pad(&mut tar)?;
-    for blob in image.blobs.all() {
-        write_meta(blob, &mut tar)?;
+    if image.version == Version::V6 {
+        image.blobs.all().iter().try_for_each(|blob| write_meta(blob, &mut tar))?;
     }
     tar.write_all(&END_OF_ARCHIVE)?;
 

@@ -7,34 +7,47 @@ use accel_stream::StreamError;
 use crate::bootstrap::Blob;
 use crate::layer::meta;
 use crate::reader::tail::{Section, Sections, TAIL_BYTES};
-use crate::reader::{Bootstrap, FormatError};
+use crate::reader::{Bootstrap, FormatError, v5_tail as v5};
+use crate::version::Version;
 
 /// What a merge needs of a layer.
 pub(super) struct Layer {
     pub(super) bootstrap: Bootstrap,
     /// The digest of the bootstrap's bytes.
     pub(super) digest: Digest,
-    /// What the table of contents says of array and header of `blob.meta`; nothing if the layer has no contents.
+    /// What the table of contents says of array and header of `blob.meta`; nothing if the layer has no contents, or is of
+    /// RAFS v5.
     pub(super) meta: Option<(Section, Section)>,
 }
 
 /// Reads a layer's sections.
-pub(super) fn read(part: &Part, blobs: &mut dyn Blobs) -> Result<Layer, DriverError> {
+pub(super) fn read(part: &Part, blobs: &mut dyn Blobs, version: Version) -> Result<Layer, DriverError> {
     let told = |fault: FormatError| match fault {
         FormatError::Stream(error) => DriverError::Source(error),
         fault => DriverError::Damaged { digest: part.digest, reason: fault.to_string() },
     };
     let source = |error| DriverError::Source(StreamError::from_io(error));
 
-    let tail_bytes = part.size.min(TAIL_BYTES);
+    let tail_bytes = part.size.min(match version {
+        Version::V5 => v5::TAIL_BYTES,
+        Version::V6 => TAIL_BYTES,
+    });
     let mut tail = Vec::with_capacity(tail_bytes as usize);
     blobs.read(part, part.size - tail_bytes, tail_bytes).map_err(source)?.read_to_end(&mut tail).map_err(source)?;
-    let sections = Sections::find(&tail, part.size).map_err(told)?;
-
-    let Sections { meta, bootstrap: section } = sections;
-    let mut stored = blobs.read(part, section.offset, section.stored_bytes).map_err(source)?;
-    let bootstrap = section.read(&mut *stored).and_then(Bootstrap::parse).map_err(told)?;
-    Ok(Layer { bootstrap, digest: section.digest, meta })
+    match version {
+        Version::V5 => {
+            let (from, len) = v5::range(&tail, part.size).map_err(told)?;
+            let mut range = blobs.read(part, from, len).map_err(source)?;
+            let (bootstrap, digest) = v5::read(&mut *range, len).map_err(told)?;
+            Ok(Layer { bootstrap: Bootstrap::parse(bootstrap).map_err(told)?, digest, meta: None })
+        }
+        Version::V6 => {
+            let Sections { meta, bootstrap: section } = Sections::find(&tail, part.size).map_err(told)?;
+            let mut stored = blobs.read(part, section.offset, section.stored_bytes).map_err(source)?;
+            let bootstrap = section.read(&mut *stored).and_then(Bootstrap::parse).map_err(told)?;
+            Ok(Layer { bootstrap, digest: section.digest, meta })
+        }
+    }
 }
 
 /// Whether the sections `array` and `header` say of the chunks what `blob`, which comes from the bootstrap, says.

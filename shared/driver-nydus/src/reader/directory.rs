@@ -3,7 +3,7 @@
 use super::bytes::Bytes;
 use super::fault::FormatError;
 use super::inode::Node;
-use super::superblock::Bootstrap;
+use super::superblock::{Bootstrap, Layout};
 use crate::bootstrap::BLOCK_BYTES;
 use crate::tree::MOST_NAME_BYTES;
 
@@ -18,16 +18,19 @@ impl Bootstrap {
     pub(crate) fn entries<'b>(
         &'b self,
         node: &Node<'b>,
-    ) -> impl Iterator<Item = Result<DirectoryEntry<'b>, FormatError>> {
-        Entries {
+    ) -> Box<dyn Iterator<Item = Result<DirectoryEntry<'b>, FormatError>> + 'b> {
+        if let Layout::V5(records) = &self.layout {
+            return Box::new(records.children(self.at(), node));
+        }
+        let entries = Entries {
             bootstrap: self,
-            node: *node,
+            node: node.clone(),
             next_block: 0,
             block: Block { bytes: Bytes(&[]), next: 0, count: 0 },
             last: &[],
             failed: false,
-        }
-        .filter(|entry| !matches!(entry, Ok((b"." | b"..", _))))
+        };
+        Box::new(entries.filter(|entry| !matches!(entry, Ok((b"." | b"..", _)))))
     }
 }
 

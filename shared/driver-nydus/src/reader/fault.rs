@@ -8,7 +8,7 @@ use accel_stream::StreamError;
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// It is something else, or of a kind that is not read.
-    #[error("it is no RAFS v6 bootstrap that this version reads: {0}")]
+    #[error("it is no RAFS bootstrap that this version reads: {0}")]
     Kind(&'static str),
     /// A part lies outside.
     #[error("the bootstrap's {what} lies beyond its end, at byte {offset}")]

@@ -1,10 +1,14 @@
 //! One inode.
 
+use std::borrow::Cow;
+
 use accel_stream::Mtime;
 
 use super::bytes::Bytes;
 use super::fault::FormatError;
-use super::superblock::Bootstrap;
+use super::superblock::{Bootstrap, Layout};
+use super::tables::ChunkTable;
+use super::v5;
 use crate::attributes::{Attributes, NAME_SPACES, XATTR_HEADER_BYTES, Xattr};
 use crate::bootstrap::{
     BLOCK_BYTES, CHUNK_INDEXES, ChunkRef, EXTENDED_INODE, IMPLICIT_DIRECTORY, INODE_BYTES, INODE_RESERVED, SLOT_BYTES,
@@ -15,23 +19,32 @@ use crate::layer::ChunkPlace;
 const WHAT: &str = "inode";
 
 /// An inode whose fields and attributes are right; its data are checked when they are read.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Node<'b> {
     pub(crate) number: u32,
     pub(crate) kind: u16,
-    mode: u16,
+    pub(super) mode: u16,
+    /// Of a directory of RAFS v5 it says nothing.
     pub(crate) size: u64,
-    union: u32,
-    uid: u32,
-    gid: u32,
-    mtime: Mtime,
+    /// The number of a device; of a directory of RAFS v5 that of its first child; else how the format has it.
+    pub(super) union: u32,
+    /// How many children or chunks: of RAFS v5 alone.
+    pub(super) count: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mtime: Mtime,
     pub(crate) links: u32,
-    layout: u16,
-    is_implicit: bool,
-    xattrs: &'b [u8],
-    /// Where what follows the attributes begins.
-    behind: u64,
+    /// Of RAFS v6 alone.
+    pub(super) layout: u16,
+    pub(super) is_implicit: bool,
+    /// As they lie behind an inode of RAFS v6.
+    pub(super) xattrs: Cow<'b, [u8]>,
+    /// Where what follows the attributes begins; of a symbolic link of RAFS v5 its target.
+    pub(super) behind: u64,
 }
+
+/// The chunks of a file, each with its number of blob and chunk and its place.
+pub(crate) type FileChunks<'b> = Box<dyn Iterator<Item = Result<(ChunkRef, ChunkPlace), FormatError>> + 'b>;
 
 impl Bootstrap {
     pub(crate) fn root(&self) -> Result<Node<'_>, FormatError> {
@@ -42,9 +55,15 @@ impl Bootstrap {
         Ok(root)
     }
 
-    /// The inode of this number.
+    /// The inode that a directory's entry refers to by this number.
     pub(crate) fn node(&self, number: u32) -> Result<Node<'_>, FormatError> {
-        let start = self.inodes + u64::from(number) * SLOT_BYTES;
+        match &self.layout {
+            Layout::V5(records) => records.node(self.at(), number),
+            Layout::V6 { inodes, .. } => self.inode_at(inodes + u64::from(number) * SLOT_BYTES, number),
+        }
+    }
+
+    fn inode_at(&self, start: u64, number: u32) -> Result<Node<'_>, FormatError> {
         let at = Bytes(self.at().slice(WHAT, start, INODE_BYTES)?);
         let format = at.u16(WHAT, 0)?;
         if format & 1 != EXTENDED_INODE {
@@ -66,13 +85,14 @@ impl Bootstrap {
             mode: mode_field & !mode::TYPE,
             size: at.u64(WHAT, 8)?,
             union: at.u32(WHAT, 16)?,
+            count: 0,
             uid: at.u32(WHAT, 24)?,
             gid: at.u32(WHAT, 28)?,
             mtime,
             links: at.u32(WHAT, 44)?,
             layout: format >> 1 & 7,
             is_implicit: at.u8(WHAT, INODE_RESERVED as u64)? == IMPLICIT_DIRECTORY,
-            xattrs,
+            xattrs: xattrs.into(),
             behind: start + INODE_BYTES + xattr_bytes,
         };
         node.check_layout()?;
@@ -91,8 +111,11 @@ impl Bootstrap {
         self.at().slice(what, u64::from(node.union) * BLOCK_BYTES + from, len)
     }
 
-    /// How many bytes an inode and its data take.
+    /// How many bytes an inode and its data take; of RAFS v5, whose records do not lie in each other, that is not counted.
     pub(super) fn inode_bytes(&self, node: &Node<'_>) -> u64 {
+        if matches!(self.layout, Layout::V5(_)) {
+            return 0;
+        }
         let data = match node.kind {
             mode::FILE => node.size.div_ceil(self.chunk_size()).saturating_mul(8),
             mode::DIRECTORY | mode::SYMLINK => node.size,
@@ -106,21 +129,28 @@ impl Bootstrap {
         if node.size == 0 || node.size >= BLOCK_BYTES {
             return Err(FormatError::part("symbolic link", "its target has an impossible length"));
         }
-        self.data_block(node, 0)
+        match self.layout {
+            Layout::V5(_) => self.at().slice("symbolic link", node.behind, node.size),
+            Layout::V6 { .. } => self.data_block(node, 0),
+        }
     }
 
-    /// The chunks of a file, each with its number of blob and chunk and its place.
-    pub(crate) fn file_chunks(
-        &self,
-        node: &Node<'_>,
-    ) -> Result<impl Iterator<Item = Result<(ChunkRef, ChunkPlace), FormatError>> + '_, FormatError> {
+    /// The chunks of a file.
+    pub(crate) fn file_chunks(&self, node: &Node<'_>) -> Result<FileChunks<'_>, FormatError> {
+        match &self.layout {
+            Layout::V5(_) => v5::file_chunks(self.at(), node),
+            Layout::V6 { chunks, .. } => self.indexed_chunks(chunks, node),
+        }
+    }
+
+    fn indexed_chunks<'b>(&'b self, table: &'b ChunkTable, node: &Node<'_>) -> Result<FileChunks<'b>, FormatError> {
         let what = "chunks of a file";
         let (size, chunk_bytes) = (node.size, self.chunk_size());
         let count = size.div_ceil(chunk_bytes);
         let bytes = count.checked_mul(8).ok_or(FormatError::Outside { what, offset: node.behind })?;
         let indexes = self.at().slice(what, node.behind.next_multiple_of(8), bytes)?;
         let (indexes, _) = indexes.as_chunks::<8>();
-        Ok(indexes.iter().enumerate().map(move |(at, index)| {
+        Ok(Box::new(indexes.iter().enumerate().map(move |(at, index)| {
             let index = Bytes(index);
             let (low, high) = (index.u16(what, 0)?, index.u16(what, 2)?);
             let device = high & 0xff;
@@ -128,18 +158,21 @@ impl Bootstrap {
                 return Err(FormatError::part(what, "a chunk lies in no blob"));
             }
             let chunk = ChunkRef::new((device - 1) as u8, u32::from(high >> 8) << 16 | u32::from(low));
-            let place = self.chunks.find(chunk)?;
+            let place = table.find(chunk)?;
             let expected = chunk_bytes.min(size - at as u64 * chunk_bytes);
             if u64::from(place.bytes) != expected || place.block != index.u32(what, 4)? {
                 return Err(FormatError::part(what, "the table of chunks says otherwise"));
             }
             Ok((chunk, place))
-        }))
+        })))
     }
 
     /// All chunks of the one blob that a layer's bootstrap has.
     pub(crate) fn into_layer_chunks(self) -> Result<Vec<ChunkPlace>, FormatError> {
-        self.chunks.into_layer()
+        match self.layout {
+            Layout::V5(records) => records.into_layer(&self.bytes),
+            Layout::V6 { chunks, .. } => chunks.into_layer(),
+        }
     }
 }
 
@@ -165,7 +198,8 @@ impl<'b> Node<'b> {
     }
 
     pub(crate) fn attributes(&self) -> Attributes {
-        Attributes { mode: self.mode, uid: self.uid, gid: self.gid, mtime: self.mtime, xattrs: self.xattrs.into() }
+        let xattrs = self.xattrs.as_ref().into();
+        Attributes { mode: self.mode, uid: self.uid, gid: self.gid, mtime: self.mtime, xattrs }
     }
 
     /// Names and values of the extended attributes.

@@ -3,32 +3,41 @@
 use super::bytes::Bytes;
 use super::fault::FormatError;
 use super::tables::{Blob, ChunkTable};
+use super::v5;
 use crate::bootstrap::{
     BLOCK_BITS, BLOCK_BYTES, COMPAT_RAFS_V6, DEVICE_SLOT, EXTENDED, INCOMPAT, LINKS_BELOW, LINKS_MAGIC, MAGIC,
     SUPERBLOCK, flag,
 };
 use crate::compressor::Compressor;
+use crate::version::Version;
 
 const SB: u64 = SUPERBLOCK as u64;
 const EXT: u64 = EXTENDED as u64;
-const V5_MAGIC: u32 = 0x5241_4653;
 const CHUNK_BYTES: std::ops::RangeInclusive<u32> = 0x1000..=0x100_0000;
 
 /// A bootstrap whose superblocks and tables are right.
 pub struct Bootstrap {
     pub(super) bytes: Vec<u8>,
-    /// Where inode 0 would be.
-    pub(super) inodes: u64,
+    pub(super) layout: Layout,
     pub(super) root: u32,
     pub(super) inode_count: u64,
-    chunk_bytes: u32,
-    compressor: Compressor,
-    sha256: bool,
-    prefetches: usize,
-    blobs: Vec<Blob>,
-    pub(super) chunks: ChunkTable,
+    pub(super) chunk_bytes: u32,
+    pub(super) compressor: Compressor,
+    pub(super) sha256: bool,
+    pub(super) prefetches: usize,
+    pub(super) blobs: Vec<Blob>,
     /// Where the section of links begins and how long it is.
     pub(super) links_below: (u64, u64),
+}
+
+/// Where inodes and chunks are.
+pub(super) enum Layout {
+    V5(v5::Records),
+    V6 {
+        /// Where inode 0 would be.
+        inodes: u64,
+        chunks: ChunkTable,
+    },
 }
 
 impl std::fmt::Debug for Bootstrap {
@@ -44,17 +53,18 @@ impl Bootstrap {
     /// Takes a bootstrap, which is the file `image/image.boot` of the layer that ends an image.
     ///
     /// # Errors
-    /// It is none of RAFS v6, or its superblocks or tables are wrong.
-    pub fn parse(mut bytes: Vec<u8>) -> Result<Self, FormatError> {
+    /// It is none of RAFS v5 or v6, or its superblocks or tables are wrong.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, FormatError> {
+        if v5::is_one(&bytes) { v5::parse(bytes) } else { Self::parse_v6(bytes) }
+    }
+
+    fn parse_v6(mut bytes: Vec<u8>) -> Result<Self, FormatError> {
         let at = Bytes(&bytes);
         check_superblock(at)?;
         let what = "superblock";
         let flags = at.u64(what, EXT)?;
         let compressor = compressor(flags)?;
-        let chunk_bytes = at.u32(what, EXT + 20)?;
-        if !chunk_bytes.is_power_of_two() || !CHUNK_BYTES.contains(&chunk_bytes) {
-            return Err(FormatError::part("chunk size", "it is no power of two from 4 KiB to 16 MiB"));
-        }
+        let chunk_bytes = chunk_bytes(at.u32(what, EXT + 20)?)?;
         let blobs = Blob::table(at, at.u64(what, EXT + 8)?, at.u32(what, EXT + 16)?)?;
         if blobs.len() != usize::from(at.u16(what, SB + 86)?) {
             return Err(FormatError::part("table of blobs", "there are more or fewer devices"));
@@ -76,7 +86,7 @@ impl Bootstrap {
         }
         Ok(Self {
             bytes,
-            inodes,
+            layout: Layout::V6 { inodes, chunks },
             root,
             inode_count,
             chunk_bytes,
@@ -84,9 +94,17 @@ impl Bootstrap {
             sha256,
             prefetches,
             blobs,
-            chunks,
             links_below,
         })
+    }
+
+    /// The version of RAFS.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        match self.layout {
+            Layout::V5(_) => Version::V5,
+            Layout::V6 { .. } => Version::V6,
+        }
     }
 
     /// Files larger than this are split into chunks of this size.
@@ -132,9 +150,6 @@ impl Bootstrap {
 
 fn check_superblock(at: Bytes<'_>) -> Result<(), FormatError> {
     let what = "superblock";
-    if at.len() >= 4 && at.u32(what, 0)? == V5_MAGIC {
-        return Err(FormatError::Kind("it is of version 5"));
-    }
     if at.u32(what, SB)? != MAGIC {
         return Err(FormatError::Kind("the magic number is another"));
     }
@@ -151,7 +166,16 @@ fn check_superblock(at: Bytes<'_>) -> Result<(), FormatError> {
     Ok(())
 }
 
-fn compressor(flags: u64) -> Result<Compressor, FormatError> {
+/// The length of chunks, if it is one.
+pub(super) fn chunk_bytes(bytes: u32) -> Result<u32, FormatError> {
+    if !bytes.is_power_of_two() || !CHUNK_BYTES.contains(&bytes) {
+        return Err(FormatError::part("chunk size", "it is no power of two from 4 KiB to 16 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// The compressor that the flags of a superblock name.
+pub(super) fn compressor(flags: u64) -> Result<Compressor, FormatError> {
     const ALL: u64 = flag::NOT_COMPRESSED | flag::LZ4 | flag::ZSTD | 0x40;
     match flags & ALL {
         flag::NOT_COMPRESSED => Ok(Compressor::None),

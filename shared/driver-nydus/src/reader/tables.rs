@@ -64,7 +64,8 @@ impl Blob {
     }
 }
 
-fn id(text: &[u8]) -> Option<Digest> {
+/// The digest that a blob's name is.
+pub(super) fn id(text: &[u8]) -> Option<Digest> {
     if text == bootstrap::UNKNOWN_ID {
         return Some(Digest::from_bytes([0; 32]));
     }

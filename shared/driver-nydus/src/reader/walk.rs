@@ -4,7 +4,7 @@ use accel_stream::{EntryKind, Limits, Mtime};
 
 use super::fault::FormatError;
 use super::inode::Node;
-use super::superblock::Bootstrap;
+use super::superblock::{Bootstrap, Layout};
 use super::tables::ChunkRef;
 use crate::attributes::device_parts;
 use crate::bootstrap::{SLOT_BYTES, mode};
@@ -63,8 +63,17 @@ impl Bootstrap {
                 let children = self.children(&node, &mut seen).map_err(|fault| fault.of_file(&path))?;
                 open.extend(children.into_iter().rev().map(|(name, child)| (path.len(), name, child)));
             }
+            self.check_digest(&node).map_err(|fault| fault.of_file(&path))?;
         }
         Ok(())
+    }
+
+    /// Inodes of RAFS v5 have a digest.
+    fn check_digest(&self, node: &Node<'_>) -> Result<(), FormatError> {
+        match &self.layout {
+            Layout::V5(records) if self.has_sha256() => records.check_digest(self.at(), node),
+            Layout::V5(_) | Layout::V6 { .. } => Ok(()),
+        }
     }
 
     fn children<'b>(&'b self, node: &Node<'b>, seen: &mut Seen) -> Result<Vec<(&'b [u8], Node<'b>)>, FormatError> {

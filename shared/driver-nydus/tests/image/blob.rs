@@ -27,7 +27,7 @@ pub(crate) struct Section {
 }
 
 /// A tar header behind `end` bytes: name and size.
-fn header(blob: &[u8], end: usize) -> (String, usize) {
+pub(crate) fn header(blob: &[u8], end: usize) -> (String, usize) {
     let header: &[u8; 512] = blob[end..end + 512].try_into().unwrap();
     let sum: u32 =
         header.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) }).sum();

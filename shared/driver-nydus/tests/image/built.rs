@@ -28,6 +28,11 @@ pub(crate) fn options(compressor: NydusCompressor, chunk_size: u64) -> NydusOpti
     NydusOptions { compressor, chunk_size: ByteSize(chunk_size), ..NydusOptions::default() }
 }
 
+/// The same of RAFS v5.
+pub(crate) fn v5(options: &NydusOptions) -> NydusOptions {
+    NydusOptions { fs_version: 5, ..options.clone() }
+}
+
 /// Small chunks, so that files have several.
 pub(crate) fn small_chunks() -> NydusOptions {
     options(NydusCompressor::Zstd, 4096)
@@ -202,10 +207,18 @@ pub(crate) fn like(mut found: Tree, expected: &Tree) -> Tree {
     found
 }
 
-/// Builds the image and holds it to the judge.
+/// Builds the image and holds it to the judge, and so that of the other version of RAFS.
 pub(crate) fn checked(layers: &[&[Entry]], options: &NydusOptions) -> Built {
-    let tars: Vec<Vec<u8>> = layers.iter().map(|layer| tar(layer)).collect();
-    let built = build_tars(&tars, options).unwrap();
-    assert_eq!(differences(&built, &tars), Vec::<String>::new());
+    checked_tars(&layers.iter().map(|layer| tar(layer)).collect::<Vec<_>>(), options)
+}
+
+/// As [`checked`], of tars.
+pub(crate) fn checked_tars(layers: &[Vec<u8>], options: &NydusOptions) -> Built {
+    let [built, _] = [options.fs_version, 11 - options.fs_version].map(|fs_version| {
+        let built = build_tars(layers, &NydusOptions { fs_version, ..options.clone() }).unwrap();
+        assert_eq!(built.bootstrap().version().number(), fs_version);
+        assert_eq!(differences(&built, layers), Vec::<String>::new(), "RAFS v{fs_version}");
+        built
+    });
     built
 }

@@ -5,7 +5,7 @@ use accel_domain::{NydusCompressor, NydusOptions};
 use accel_test_support::Entry;
 use accel_test_support::tar::{char_device, dir, file, hardlink, symlink, whiteout};
 
-use crate::built::{build, options};
+use crate::built::{build, options, v5};
 
 /// Of its own, so that no other test's wish for an entry changes it.
 fn fixture() -> [Vec<Entry>; 2] {
@@ -60,6 +60,20 @@ fn output_did_not_change() {
             "d40fcb6e89a6ba4d53ac6cb648478362063e3a459d6210f8e0bcaf570f0487f8",
             "fff297ec63f5edfe018ce9e7bb3de7a866e628e6b68e8a4dc32fdcc8ebd91413",
             "96a714a6059bf3db420b14a10ba513685b780e540c857013907fc7e600fa92b6",
+        ),
+        (
+            "RAFS v5",
+            v5(&NydusOptions::default()),
+            "a4967f07bc2d725a1ab7f55ce75dfd58d4e31135257a880d06ee1f5f3899d3ba",
+            "3ce2ad0d4b2730d0c57b94a978b5e45a73dd66b922abcccea1e30547f0413ca8",
+            "6457e1c23c0d258c5c1b5f174fd0faa3fd7ea5db2220c4ad4ed6394331a87a5d",
+        ),
+        (
+            "RAFS v5, lz4, 4 KiB",
+            v5(&options(NydusCompressor::Lz4Block, 4096)),
+            "cce77adfa8bfbde1b9669d0da26cac7910811e56ab69b4a49fa66dfee6a005ab",
+            "c3261afe64a4081b2d8be4ca0739e3db983c84aa1ab0b131af941f0f4e131e07",
+            "476565dd6a39935feb605bd24f9f22cd75286b8b7b2ce98365b60fa023b1a91f",
         ),
     ];
     let layers = fixture();

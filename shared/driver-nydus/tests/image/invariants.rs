@@ -9,7 +9,7 @@ use accel_stream::Limits;
 use accel_test_support::tar::{dir, file, nasty_tar};
 use accel_test_support::{Entry, compress, noise, tar, text};
 
-use crate::built::{Store, build, checked, options, part, small_chunks};
+use crate::built::{Store, build, checked, options, part, small_chunks, v5};
 
 #[test]
 fn odd_layers_pass_the_suite_of_all_drivers() {
@@ -18,6 +18,7 @@ fn odd_layers_pass_the_suite_of_all_drivers() {
         small_chunks(),
         options(NydusCompressor::Lz4Block, 65_536),
         options(NydusCompressor::None, 4 << 20),
+        v5(&small_chunks()),
     ];
     for options in every {
         let driver = Nydus::new(options, Limits::default());
@@ -53,7 +54,7 @@ fn repeating() -> Vec<Entry> {
 #[test]
 fn threads_change_no_byte() {
     let layer = tar(&repeating());
-    for options in [NydusOptions::default(), small_chunks()] {
+    for options in [NydusOptions::default(), small_chunks(), v5(&small_chunks())] {
         let digests: Vec<Digest> = [1, 2, 8, 8, 8]
             .map(|threads| {
                 let driver = Nydus::new(options.clone(), Limits::default());

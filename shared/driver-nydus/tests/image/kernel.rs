@@ -81,7 +81,7 @@ fn chunk_offsets(boot: &[u8]) -> HashMap<(u32, u32), u64> {
 }
 
 /// The mounted file system, as its users see it.
-fn tree_at(root: &Path) -> Tree {
+pub(crate) fn tree_at(root: &Path) -> Tree {
     let mut nodes = Vec::new();
     let mut names = HashMap::<u64, Vec<Vec<u8>>>::new();
     let mut open = vec![root.to_path_buf()];

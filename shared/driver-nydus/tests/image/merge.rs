@@ -236,11 +236,18 @@ impl Blobs for Turns {
 }
 
 /// Blobs of which one byte is another.
-struct Flipped<'b> {
+pub(crate) struct Flipped<'b> {
     blobs: &'b HashMap<Digest, Vec<u8>>,
     at: usize,
     bit: u8,
     bytes: Vec<u8>,
+}
+
+impl<'b> Flipped<'b> {
+    /// `at` counts around in circles.
+    pub(crate) const fn new(blobs: &'b HashMap<Digest, Vec<u8>>, at: usize, bit: u8) -> Self {
+        Self { blobs, at, bit, bytes: Vec::new() }
+    }
 }
 
 impl Blobs for Flipped<'_> {
@@ -262,7 +269,7 @@ proptest! {
         let built = sample();
         let driver = Nydus::new(small_chunks(), Limits::default());
         let parts: Vec<Part> = built.layers.iter().map(part).collect();
-        let mut blobs = Flipped { blobs: &built.blobs, at, bit: 1 << bit, bytes: Vec::new() };
+        let mut blobs = Flipped::new(&built.blobs, at, 1 << bit);
         match driver.merge().unwrap().merge(&parts, &mut blobs, &mut Kept::default()) {
             Ok(merged) => prop_assert_eq!(merged, built.merged),
             Err(DriverError::Damaged { .. }) => {}

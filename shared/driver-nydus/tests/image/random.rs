@@ -44,8 +44,8 @@ fn entry() -> impl Strategy<Value = Entry> {
 fn any_options() -> impl Strategy<Value = NydusOptions> {
     let compressor =
         prop::sample::select(vec![NydusCompressor::Zstd, NydusCompressor::Lz4Block, NydusCompressor::None]);
-    (compressor, prop::sample::select(vec![4096, 8192, 1 << 20]))
-        .prop_map(|(compressor, chunk)| options(compressor, chunk))
+    (compressor, prop::sample::select(vec![4096, 8192, 1 << 20]), 5..=6_u8)
+        .prop_map(|(compressor, chunk, fs_version)| NydusOptions { fs_version, ..options(compressor, chunk) })
 }
 
 proptest! {

@@ -57,7 +57,7 @@ fn count(read: &ReadBootstrap, limits: Limits) -> Result<BootstrapContents, Stri
 
 fn empty(bootstrap: &Bootstrap, bytes: u64) -> BootstrapContents {
     BootstrapContents {
-        fs_version: 6,
+        fs_version: bootstrap.version().number().into(),
         size: bytes,
         compressor: bootstrap.compressor().name(),
         chunk_size: bootstrap.chunk_size(),

@@ -165,7 +165,7 @@ fn compare_image(source: &SourceImage, target: &SourceImage, top: Digest, report
         ),
         (
             "an annotation of Nydus's names another version of the file system",
-            !is_nydus || nydus::is_known_version(&ours.annotations),
+            !is_nydus || nydus::has_its_version(ours),
         ),
         ("the manifest says that it was made of another source", made_of.is_none_or(|digest| digest == top)),
         (

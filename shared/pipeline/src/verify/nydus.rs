@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use accel_driver::DriverError;
 use accel_driver_nydus::reader::{Bootstrap, Inode};
-use accel_driver_nydus::{BLOB, BOOTSTRAP};
+use accel_driver_nydus::{BLOB, BOOTSTRAP, FS_VERSION};
 use accel_image::{Descriptor, Digest, Hasher, media_type};
 use accel_stream::{Entry, EntryKind, LayerReader, LayerSums, Limits, StreamError, TarReader, bridge};
 
@@ -62,6 +62,10 @@ impl Ends<'_> {
         };
         if read.diff_id != *said {
             report.differs(format!("{}: the bootstrap layer has another diff id than the image says", whole.name));
+        }
+        let said = last.annotations.get(FS_VERSION);
+        if said.is_some_and(|said| *said != read.bootstrap.version().number().to_string()) {
+            report.differs(format!("{}: the bootstrap is of another version of RAFS than it says", whole.name));
         }
         let bootstrap = Arc::new(read.bootstrap);
         if !bootstrap.has_sha256() {

@@ -46,6 +46,7 @@ async fn every_option_makes_right_images() {
         NydusOptions { compressor: NydusCompressor::None, chunk_size: ByteSize(4096), ..NydusOptions::default() },
         NydusOptions { chunk_size: ByteSize(4 << 20), prefetch: Vec::new(), ..NydusOptions::default() },
         NydusOptions { prefetch: vec!["/home".into(), "/nothing".into()], ..NydusOptions::default() },
+        NydusOptions { fs_version: 5, ..NydusOptions::default() },
     ];
     for options in rows {
         let stage = Stage::new().await;
@@ -110,7 +111,7 @@ async fn every_wrong_thing_about_the_image_is_named() {
         let key = format!("containerd.io/snapshot/nydus-{key}");
         stage.edit_manifest(|manifest| manifest["annotations"][key] = json!(value));
     }
-    let rows: [(&str, Edit); 14] = [
+    let rows: [(&str, Edit); 15] = [
         ("that its manifest was made of another", |stage| say(stage, "source-digest", &Digest::of(b"").to_string())),
         ("another version of the file system", |stage| say(stage, "fs-version", "5")),
         ("more than diff ids and the history", |stage| {
@@ -143,12 +144,17 @@ async fn every_wrong_thing_about_the_image_is_named() {
         ("which is no layer of the image", |stage| {
             stage.edit_manifest(|manifest| manifest["layers"][0] = manifest["layers"][1].clone());
         }),
+        ("another version of RAFS than it says", |stage| {
+            let key = "containerd.io/snapshot/nydus-fs-version";
+            stage.edit_manifest(|manifest| manifest["layers"][2]["annotations"][key] = json!("5"));
+        }),
         ("there is no `image/image.boot`", |stage| end_with(stage, &compress::gzip(&tar(&[file("x", b"")])))),
-        ("no RAFS v6 bootstrap", |stage| {
+        ("no RAFS bootstrap", |stage| {
             end_with(stage, &compress::gzip(&tar(&[file("image/image.boot", vec![0; 8192])])));
         }),
-        ("it is of version 5", |stage| {
-            let boot = [&0x5241_4653_u32.to_le_bytes()[..], &[0; 8188]].concat();
+        ("table of blobs", |stage| {
+            let boot = [0x5241_4653_u32, 0x500, 8192, 1 << 20, 0x88].map(u32::to_le_bytes).concat();
+            let boot = [boot, vec![0xff; 8192]].concat();
             end_with(stage, &compress::gzip(&tar(&[file("image/image.boot", boot)])));
         }),
     ];
@@ -195,7 +201,7 @@ async fn counts_what_a_bootstrap_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn u6_a_bootstrap_is_found_wherever_it_lies_in_its_layer_and_one_of_version_5_is_refused() {
+async fn u6_a_bootstrap_is_found_wherever_it_lies_in_its_layer_and_another_is_refused() {
     let stage = converted().await;
     let last: Descriptor = serde_json::from_value(stage.document("2")["layers"][2].clone()).unwrap();
     let layer = compress::unpack(&stage.content().blob(APP, last.digest).unwrap()).unwrap();
@@ -210,8 +216,8 @@ async fn u6_a_bootstrap_is_found_wherever_it_lies_in_its_layer_and_one_of_versio
             Ok(size),
         ),
         (vec![file("image.boot", boot)], Err("there is no `image/image.boot`")),
-        (vec![file("image/image.boot", old)], Err("version 5")),
-        (vec![file("image/image.boot", vec![0; 8192])], Err("no RAFS v6 bootstrap")),
+        (vec![file("image/image.boot", old)], Err("version is another than 5")),
+        (vec![file("image/image.boot", vec![0; 8192])], Err("no RAFS bootstrap")),
     ];
     for (entries, expected) in rows {
         end_with(&stage, &compress::gzip(&tar(&entries)));

@@ -25,13 +25,14 @@ const WITHOUT: [(&str, &str); 3] = [
         "left out: not in this version of Accel; chunks are shared within a layer, not with other images",
     ),
     ("batch_size", "left out: not in this version of Accel; small chunks are compressed one by one"),
-    ("fs_align_chunk", "left out: of RAFS 5 only; in RAFS 6 chunks are always aligned"),
+    ("fs_align_chunk", "left out: Accel always aligns chunks"),
 ];
 
 /// The options of the rule's entry, and whether it can be in force.
 pub(super) fn entry(leaves: &mut Leaves, notes: &mut Vec<String>) -> (Vec<(&'static str, String)>, bool) {
     let mut options = Vec::new();
-    let mut in_force = is_version_6(leaves, notes);
+    let mut in_force = true;
+    options.extend(version(leaves, notes).map(|value| ("fs_version", value)));
     for (key, instead) in OTHER_IMAGES {
         in_force &= !noted(leaves, notes, key, instead);
     }
@@ -77,17 +78,16 @@ fn is_false(value: &str) -> bool {
     ["0", "f", "F", "FALSE", "false", "False"].contains(&value)
 }
 
-fn is_version_6(leaves: &mut Leaves, notes: &mut Vec<String>) -> bool {
-    match take_either(leaves, "fs_version", "rafs_version") {
-        Some((key, version)) if version != "6" => {
-            notes.push(format!(
-                "{}: RAFS 5 is not in this version of Accel: see that the nodes have nydusd 2.2 or later, which reads \
-                 RAFS 6, then uncomment the rule",
-                path(key)
-            ));
-            false
+/// acceld's default is ours.
+fn version(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<String> {
+    let (key, version) = take_either(leaves, "fs_version", "rafs_version")?;
+    match version.as_str() {
+        "5" => Some(version),
+        "6" => None,
+        _ => {
+            notes.push(format!("{}: `{version}` is no version of RAFS: 6, the default, is taken", path(key)));
+            None
         }
-        Some(_) | None => true,
     }
 }
 

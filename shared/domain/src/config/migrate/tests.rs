@@ -193,6 +193,18 @@ fn a_merged_index_stays_one() {
 }
 
 #[test]
+fn the_version_of_the_file_system_is_taken_over() {
+    for (option, version) in [("fs_version: 5", 5), ("rafs_version: 5", 5), ("rafs_version: '6'", 6)] {
+        let text = format!(
+            "converter: {{ driver: {{ type: nydus, config: {{ {option} }} }}, rules: [{{ tag_suffix: -n }}] }}"
+        );
+        let (migration, config) = migrated(&text);
+        let expected = NydusOptions { fs_version: version, ..NydusOptions::default() };
+        assert_eq!(config.rules[0].convert[0].options, FormatOptions::Nydus(expected), "{}", migration.yaml);
+    }
+}
+
+#[test]
 fn a_default_of_acceld_that_is_not_ours_is_written() {
     let (migration, config) = migrated("converter: { driver: { type: nydus }, rules: [{ tag_suffix: -n }] }");
     let entry = &config.rules[0].convert[0];
@@ -208,8 +220,6 @@ fn what_accel_does_not_make_leaves_no_rule_in_force() {
     };
     let rows = [
         (zstd, "compression: zstdchunked is not available"),
-        (nydus("fs_version: 5"), "config.fs_version: RAFS 5"),
-        (nydus("rafs_version: 5"), "config.rafs_version: RAFS 5"),
         (nydus("oci_ref: true"), "config.oci_ref: images"),
         (nydus("backend_type: oss"), "config.backend_type: Accel pushes"),
         (nydus("encrypt_recipients: jwe:x"), "config.encrypt_recipients: Accel does not"),
@@ -248,12 +258,13 @@ fn values_of_nydus_that_are_none_get_a_note_and_a_default() {
         ("fs_chunk_size: many", "fs_chunk_size: is not a number"),
         ("fs_chunk_size: 0x1000000", "fs_chunk_size: 16MiB is not"),
         ("prefetch_patterns: usr", "prefetch_patterns: `usr`"),
+        ("fs_version: 7", "fs_version: `7` is no version"),
     ] {
         let text = format!("converter: {{ driver: {{ type: nydus, config: {{ {option} }} }} }}");
         let (migration, config) = migrated(&text);
         let FormatOptions::Nydus(options) = &config.rules[0].convert[0].options else { panic!("{}", migration.yaml) };
         let defaults = NydusOptions::default();
-        assert_eq!((options.compressor, options.chunk_size), (defaults.compressor, defaults.chunk_size));
+        assert_eq!(options, &NydusOptions { prefetch: options.prefetch.clone(), ..defaults });
         assert!(migration.notes.iter().any(|note| note.contains(named)), "{named}\n{:#?}", migration.notes);
     }
 }

@@ -1,0 +1,129 @@
+//! Upstream's own readers: nydus-image checks bootstraps, and nydusd mounts images through FUSE.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::Duration;
+
+use accel_domain::{NydusCompressor, NydusOptions};
+use accel_test_support::Tree;
+use accel_test_support::tar::nasty_tar;
+use accel_test_support::tree::diff;
+use rustix::mount::{UnmountFlags, unmount};
+
+use crate::built::{Built, build_tars, like, options, v5};
+use crate::kernel::tree_at;
+
+/// An image that nydusd shows; unmounted when dropped.
+struct Shown {
+    directory: tempfile::TempDir,
+    nydusd: Child,
+}
+
+impl Shown {
+    fn new(built: &Built, mode: &str, digests: bool) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("image.boot"), built.boot()).unwrap();
+        for name in ["mnt", "blobs", "cache"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        for (digest, blob) in &built.blobs {
+            fs::write(at("blobs").join(digest.hex()), blob).unwrap();
+        }
+        let checked = Command::new("nydus-image").arg("check").arg("-B").arg(at("image.boot")).output().unwrap();
+        assert!(checked.status.success(), "{checked:?}");
+        let config = format!(
+            r#"{{"device":{{"backend":{{"type":"localfs","config":{{"dir":"{}"}}}},
+                "cache":{{"type":"blobcache","config":{{"work_dir":"{}"}}}}}},
+                "mode":"{mode}","digest_validate":{digests},"enable_xattr":true}}"#,
+            at("blobs").display(),
+            at("cache").display()
+        );
+        fs::write(at("config.json"), config).unwrap();
+        let nydusd = Command::new("nydusd")
+            .args(["--rlimit-nofile", "0", "--log-level", "warn", "--config"])
+            .arg(at("config.json"))
+            .arg("--mountpoint")
+            .arg(at("mnt"))
+            .arg("--bootstrap")
+            .arg(at("image.boot"))
+            .spawn()
+            .unwrap();
+        let mut shown = Self { directory, nydusd };
+        shown.wait();
+        shown
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("mnt")
+    }
+
+    fn wait(&mut self) {
+        let device = |path: &Path| fs::metadata(path).unwrap().dev();
+        while device(&self.root()) == device(self.directory.path()) {
+            assert_eq!(self.nydusd.try_wait().unwrap(), None, "it has ended");
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Err(error) = unmount(self.root(), UnmountFlags::DETACH) {
+            eprintln!("{} stays mounted: {error}", self.root().display());
+        }
+        for ended in [self.nydusd.kill(), self.nydusd.wait().map(drop)] {
+            if let Err(error) = ended {
+                eprintln!("nydusd still runs: {error}");
+            }
+        }
+    }
+}
+
+/// What nydusd shows otherwise, on purpose: its own start for a time of 0, and the root open to everybody.
+fn but_for_nydusd(mut found: Tree, expected: &Tree) -> Tree {
+    for (path, node) in &mut found.nodes {
+        let expected = expected.nodes.get(path);
+        let mtime = expected.map_or(Some((0, 0)), |node| node.mtime);
+        node.mtime = mtime.filter(|mtime| mtime.0 == 0).or(node.mtime);
+        if path.is_empty() {
+            assert_eq!(node.mode & 0o777, 0o755);
+            node.mode = expected.map_or(node.mode, |node| node.mode);
+        }
+    }
+    like(found, expected)
+}
+
+fn assert_shown_alike(layers: &[Vec<u8>], options: &NydusOptions, mode: &str) {
+    let built = build_tars(layers, options).unwrap();
+    let shown = Shown::new(&built, mode, options.fs_version == 5);
+    let expected = Tree::from_layers(layers).unwrap();
+    let found = but_for_nydusd(tree_at(&shown.root()), &expected);
+    assert_eq!(diff(&expected, &found), Vec::<String>::new(), "{options:?}, {mode}");
+}
+
+#[test]
+#[ignore = "needs root, /dev/fuse, and nydus-image and nydusd in PATH"]
+fn nydusd_shows_odd_layers() {
+    for options in [
+        v5(&NydusOptions::default()),
+        v5(&options(NydusCompressor::Lz4Block, 4096)),
+        v5(&options(NydusCompressor::None, 4 << 20)),
+        NydusOptions::default(),
+    ] {
+        assert_shown_alike(&crate::odd::layers(), &options, "direct");
+        assert_shown_alike(&[nasty_tar()], &options, "direct");
+    }
+}
+
+/// Real layers, uncompressed tars named by `ACCEL_LAYERS`, lowest first and separated by colons.
+#[test]
+#[ignore = "needs root, /dev/fuse, nydus-image and nydusd in PATH, and layers in ACCEL_LAYERS"]
+fn nydusd_shows_real_layers() {
+    let paths = std::env::var("ACCEL_LAYERS").unwrap();
+    let layers: Vec<Vec<u8>> = paths.split(':').map(|path| fs::read(path).unwrap()).collect();
+    assert_shown_alike(&layers, &v5(&NydusOptions::default()), "direct");
+}
