@@ -180,13 +180,12 @@ func (i *image) writeDevice(desc ocispec.Descriptor, path string, kept []byte) (
 
 // readSections finds a blob's table of contents at its end.
 func readSections(blob io.ReaderAt, size int64) (map[string]section, error) {
-	end := make([]byte, tarHeader)
-	if _, err := blob.ReadAt(end, size-tarHeader); err != nil {
+	header, err := lastHeader(blob, size)
+	if err != nil {
 		return nil, err
 	}
-	header, err := tar.NewReader(bytes.NewReader(end)).Next()
-	if err != nil || header.Name != "rafs.blob.toc" || header.Size%tocEntry != 0 {
-		return nil, fmt.Errorf("it does not end with a table of contents: %v, %w", header, err)
+	if header.Name != "rafs.blob.toc" || header.Size%tocEntry != 0 {
+		return nil, fmt.Errorf("it does not end with a table of contents: %v", header)
 	}
 	toc := make([]byte, header.Size)
 	if _, err := blob.ReadAt(toc, size-tarHeader-header.Size); err != nil {
@@ -199,6 +198,15 @@ func readSections(blob io.ReaderAt, size int64) (map[string]section, error) {
 		sections[name] = section{binary.LittleEndian.Uint32(toc), toc[24:56], number(56), number(64), number(72)}
 	}
 	return sections, nil
+}
+
+// lastHeader reads the tar header that ends a blob.
+func lastHeader(blob io.ReaderAt, size int64) (*tar.Header, error) {
+	end := make([]byte, tarHeader)
+	if _, err := blob.ReadAt(end, size-tarHeader); err != nil {
+		return nil, err
+	}
+	return tar.NewReader(bytes.NewReader(end)).Next()
 }
 
 // read gives a section uncompressed, and checks its digest.

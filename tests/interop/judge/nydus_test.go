@@ -266,3 +266,23 @@ func TestNydusImagesStandBesidePlainOnes(t *testing.T) {
 		}
 	}
 }
+
+func TestABootstrapOfRAFSv5IsWhatABlobEndsWith(t *testing.T) {
+	header := func(name string, size int64) []byte {
+		var archive bytes.Buffer
+		if err := tar.NewWriter(&archive).WriteHeader(&tar.Header{Name: name, Size: size}); err != nil {
+			t.Fatal(err)
+		}
+		return archive.Bytes()
+	}
+	blob := append([]byte("dataSFAR1234"), header(bootstrapName, 8)...)
+	content, err := layerBootstrap(bytes.NewReader(blob), int64(len(blob)))
+	if err != nil || string(content) != "SFAR1234" {
+		t.Errorf("%q, %v", content, err)
+	}
+	for _, wrong := range [][]byte{append([]byte("SFAR"), header(bootstrapName, 8)...), header("another", 0)} {
+		if content, err := layerBootstrap(bytes.NewReader(wrong), int64(len(wrong))); err == nil {
+			t.Errorf("%q", content)
+		}
+	}
+}

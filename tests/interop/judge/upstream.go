@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// rafsV5 is what a bootstrap of RAFS v5 begins with.
+const rafsV5 = "SFAR"
 
 // upstreamImage judges each platform of a Nydus image by the tools of the format's authors. nydus-image checks the
 // bootstraps of the image and of each layer; nydusd mounts the image from its registry, once with nothing in its cache
@@ -155,7 +159,17 @@ func (i *image) writeLayerBootstraps(one platformImage, work string) ([]string, 
 	return paths, nil
 }
 
-func layerBootstrap(blob *os.File, size int64) ([]byte, error) {
+// layerBootstrap reads the bootstrap of a layer: of RAFS v5 it is what the blob ends with, of RAFS v6 a section.
+func layerBootstrap(blob io.ReaderAt, size int64) ([]byte, error) {
+	end, err := lastHeader(blob, size)
+	if err != nil {
+		return nil, err
+	}
+	if end.Name == bootstrapName {
+		content := make([]byte, end.Size)
+		_, err := blob.ReadAt(content, size-tarHeader-end.Size)
+		return content, err
+	}
 	sections, err := readSections(blob, size)
 	if err != nil {
 		return nil, err
@@ -190,7 +204,7 @@ func (d daemon) list(bootstrap, metas string) (_ tree, err error) {
 			return nil, err
 		}
 	}
-	configuration, err := d.configuration(cache, dir)
+	configuration, err := d.configuration(bootstrap, cache, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +235,7 @@ func (d daemon) list(bootstrap, metas string) (_ tree, err error) {
 	return listDirectory(mount)
 }
 
-func (d daemon) configuration(cache, dir string) (string, error) {
+func (d daemon) configuration(bootstrap, cache, dir string) (string, error) {
 	host, repository, found := strings.Cut(d.image.repo, "/")
 	if !found {
 		return "", fmt.Errorf("%s is not in a registry, where a daemon could fetch it", d.image.name)
@@ -230,13 +244,18 @@ func (d daemon) configuration(cache, dir string) (string, error) {
 	if d.plainHTTP {
 		scheme = "http"
 	}
+	begin, err := os.ReadFile(bootstrap)
+	if err != nil {
+		return "", err
+	}
 	type object = map[string]any
 	content, err := json.Marshal(object{
 		"device": object{
 			"backend": object{"type": "registry", "config": object{"scheme": scheme, "host": host, "repo": repository}},
 			"cache":   object{"type": "blobcache", "config": object{"work_dir": cache}},
 		},
-		"mode": "direct", "digest_validate": false, "enable_xattr": true,
+		// Inodes have digests in RAFS v5 only.
+		"mode": "direct", "digest_validate": bytes.HasPrefix(begin, []byte(rafsV5)), "enable_xattr": true,
 	})
 	if err != nil {
 		return "", err
