@@ -77,6 +77,9 @@ impl<'i> Plan<'i> {
         for record in &mut records {
             record.place = u32::try_from(end / ALIGN).map_err(|_| TOO_LARGE)?;
             end += record_bytes(image, record.name, image.tree.inode(record.id));
+            if end > MOST_BYTES {
+                return Err(TOO_LARGE);
+            }
         }
         let links_below = links::encode(image.tree);
         let links_section = Section { offset: end, bytes: links_below.len() as u64 };
@@ -114,7 +117,7 @@ impl<'i> Plan<'i> {
     }
 }
 
-const TOO_LARGE: Fault = Fault("its metadata are beyond the 2 GiB that nydusd loads of RAFS v5");
+const TOO_LARGE: Fault = Fault("its metadata are beyond 1 GiB of RAFS v5");
 
 /// The section behind another.
 fn after(section: Section, bytes: u64) -> Section {

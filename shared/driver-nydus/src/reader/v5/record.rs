@@ -12,6 +12,8 @@ use crate::reader::{FormatError, Node};
 
 const WHAT: &str = "inode";
 const XATTRS: &str = "extended attributes";
+/// No attributes of an inode that RAFS v6 holds, too, are longer.
+const MOST_XATTR_BYTES: u64 = 1 << 20;
 
 /// A record whose parts lie in the bootstrap, one behind the other.
 pub(super) struct Record<'b> {
@@ -38,7 +40,11 @@ impl<'b> Record<'b> {
         let mut next = (target_at + target.len() as u64).next_multiple_of(ALIGN);
         let mut xattrs = &[][..];
         if fields.u64(WHAT, 80)? & inode_flag::XATTR != 0 {
-            xattrs = at.slice(XATTRS, next + XATTR_HEAD_BYTES, at.u64(XATTRS, next)?)?;
+            let bytes = at.u64(XATTRS, next)?;
+            if bytes > MOST_XATTR_BYTES {
+                return Err(FormatError::part(XATTRS, "they are longer than those of any file"));
+            }
+            xattrs = at.slice(XATTRS, next + XATTR_HEAD_BYTES, bytes)?;
             next = (next + XATTR_HEAD_BYTES + xattrs.len() as u64).next_multiple_of(ALIGN);
         }
         let count = if kind(fields)? == mode::FILE { fields.u32(WHAT, 96)? } else { 0 };

@@ -5,7 +5,7 @@ use accel_image::Hasher;
 use super::chunks::Chunks;
 use super::record::Record;
 use crate::bootstrap::mode;
-use crate::bootstrap::v5::{ALIGN, ROOT};
+use crate::bootstrap::v5::{ALIGN, INODE_BYTES, ROOT};
 use crate::layer::ChunkPlace;
 use crate::reader::bytes::Bytes;
 use crate::reader::{Blob, FormatError, Node};
@@ -46,6 +46,9 @@ impl Records {
 
     /// Where each record begins and its number, in the order in which they lie.
     fn in_their_order(&self, at: Bytes<'_>) -> Result<impl Iterator<Item = (u64, u32)> + use<>, FormatError> {
+        if u64::from(self.count) > at.len() / INODE_BYTES {
+            return Err(FormatError::part(TABLE, "it has more entries than inodes have room"));
+        }
         let (places, _) = at.slice(TABLE, self.table, u64::from(self.count) * 4)?.as_chunks();
         let mut order: Vec<(u32, u32)> =
             (1..).zip(places).map(|(number, at)| (u32::from_le_bytes(*at), number)).collect();

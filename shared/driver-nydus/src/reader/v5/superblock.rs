@@ -52,7 +52,7 @@ fn check(at: Bytes<'_>) -> Result<(), FormatError> {
         return Err(FormatError::Kind("its superblock has another length"));
     }
     if at.len() > MOST_BYTES {
-        return Err(FormatError::Kind("it is larger than 2 GiB"));
+        return Err(FormatError::Kind("it is larger than 1 GiB"));
     }
     Ok(())
 }
@@ -63,7 +63,7 @@ fn blobs(at: Bytes<'_>, compressor: Compressor) -> Result<Vec<Blob>, FormatError
     let count = u64::from(at.u32(WHAT, 68)?);
     let entries = at.slice(BLOBS, at.u64(WHAT, 72)?, count * EXTENDED_BLOB_BYTES)?;
     let (entries, _) = entries.as_chunks::<{ EXTENDED_BLOB_BYTES as usize }>();
-    let ids = Names(names).collect::<Result<Vec<_>, _>>()?;
+    let ids = Names(names).take(MOST_BLOBS + 1).collect::<Result<Vec<_>, _>>()?;
     if ids.len() != entries.len() || ids.len() > MOST_BLOBS {
         return Err(FormatError::part(BLOBS, "its length is wrong"));
     }
