@@ -94,7 +94,7 @@ pub(crate) async fn push<C: LayerCache>(
         push_plain(layers, from, image).await?;
     }
     for attestation in &source.attestations {
-        publish::attestation(&job.source, &job.target, attestation, *watch, stop).await?;
+        layers.again(|| publish::attestation(&job.source, &job.target, attestation, *watch, stop)).await?;
     }
     match &assembled.index {
         Some(index) => put(job, index, &source.top.descriptor(), media_type::OCI_INDEX, &assembled.marker).await,

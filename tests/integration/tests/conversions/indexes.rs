@@ -1,9 +1,10 @@
 //! Several platforms under one tag, with BuildKit's attestations.
 
+use accel_domain::task::State;
 use accel_domain::{Attestations, Output};
 use accel_image::Digest;
 use accel_test_support::image::PushedImage;
-use accel_test_support::{ImageBuilder, IndexBuilder, Request};
+use accel_test_support::{Fault, ImageBuilder, IndexBuilder, Request, Rule};
 
 use crate::picture::{assert_whole, made_of, small};
 use crate::stage::{APP, Stage, default_output};
@@ -64,6 +65,22 @@ async fn c16_attestations_are_carried_with_their_reference_corrected() {
         assert_eq!(attestation.annotations["vnd.docker.reference.digest"], image.digest.to_string());
         assert_whole(stage.content(), APP, &stage.manifest(APP, &attestation.digest.to_string()));
     }
+}
+
+#[tokio::test]
+async fn an_attestation_whose_upload_is_lost_is_copied_again() {
+    let stage = Stage::new().await;
+    push_index(&stage, &PLATFORMS[..1]);
+    let source = stage.index(APP, "1");
+    let attestation = stage.manifest(APP, &source.manifests[1].digest.to_string());
+    stage.registry.rule(Rule::on(Request::Mount, Fault::NoMount));
+    let lost = Rule::on(Request::UploadPut, Fault::SessionLost).path(attestation.layers[0].digest.hex());
+    stage.registry.rule(lost.times(2));
+    let carry = Output { attestations: Attestations::Carry, ..default_output() };
+    let task = stage.run(stage.task_of("library/app:1", "fast/app:1", carry)).await;
+    assert_eq!((task.state, task.work.attempts, task.reason.as_str()), (State::Completed, 0, ""));
+    let closed = stage.registry.requests_of(Request::UploadPut);
+    assert_eq!(closed.iter().filter(|seen| seen.fault.is_some()).count(), 2);
 }
 
 #[tokio::test]

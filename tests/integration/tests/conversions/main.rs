@@ -24,6 +24,7 @@ mod indexes;
 mod interruptions;
 mod layers;
 mod matrix;
+mod merged;
 mod nydus;
 mod order;
 mod phases;

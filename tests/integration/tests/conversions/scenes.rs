@@ -10,9 +10,9 @@ use accel_test_support::tar::raw_names_tar;
 use accel_test_support::{Fault, FaultyRegistry, ImageBuilder, IndexBuilder, Request, Rule, Seen};
 use futures::StreamExt as _;
 
-use crate::nydus;
 use crate::picture::{large, small};
 use crate::stage::{APP, Stage, default_output};
+use crate::{merged, nydus};
 
 const BEARER: Scheme = Scheme::Bearer { token_ttl: Duration::from_secs(300) };
 /// What is converted, wherever nothing else is said.
@@ -89,7 +89,7 @@ impl Scene {
             Self::Index | Self::Plain => Output { subject: true, ..default_output() },
             Self::Elsewhere | Self::Again => default_output(),
             Self::Nydus => nydus::output(),
-            Self::Merged => nydus::merged(),
+            Self::Merged => merged::output(),
         }
     }
 
