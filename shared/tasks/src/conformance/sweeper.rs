@@ -1,5 +1,6 @@
 //! What the sweeper sends again, what it fails, and what it leaves alone.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use accel_domain::task::{LEASE, Start, State, Sweep, Task, TaskId};
@@ -86,7 +87,7 @@ pub async fn a_task_older_than_the_queues_retention_is_sent_again(f: &impl Fixtu
     assert_eq!(found, expected);
 }
 
-/// A task whose fifth attempt has died, and when that is seen.
+/// A task whose fifth attempt runs and will not be heard of again, and when that began.
 async fn out_of_attempts(f: &impl Fixture, name: &str) -> (TaskId, Timestamp) {
     let mut now = start_time();
     let id = created(f.tasks(), push_of_own(name), now).await;
@@ -95,12 +96,13 @@ async fn out_of_attempts(f: &impl Fixture, name: &str) -> (TaskId, Timestamp) {
         now = later(now, HOUR);
     }
     assert_eq!(start(f.tasks(), &id, "a", now).await, Start::Run);
-    assert_eq!(due(f, now).await, []);
-    (id, later(now, LEASE))
+    (id, now)
 }
 
 pub async fn a_task_out_of_attempts_is_failed_with_the_last_reason(f: &impl Fixture) {
-    let (id, now) = out_of_attempts(f, "a").await;
+    let (id, began) = out_of_attempts(f, "a").await;
+    assert_eq!(due(f, began).await, []);
+    let now = later(began, LEASE);
     assert_eq!(due(f, now).await, [(id.clone(), Some(Sweep::Fail))]);
     assert_eq!(swept(f, 100, now).await, Swept { enqueued: 0, failed: 1 });
     let task = read(f.tasks(), &id).await;
@@ -129,15 +131,21 @@ impl TaskQueue for Closed {
 }
 
 pub async fn a_round_with_an_error_tells_of_every_task_that_it_has_failed(f: &impl Fixture) {
-    let (failed, now) = out_of_attempts(f, "failed").await;
-    for name in ["before", "behind"] {
-        created(f.tasks(), push_of_own(name), start_time()).await;
+    // So many of each that, in whatever order they come, one to be failed comes behind one that cannot be sent.
+    let (mut failed, mut now) = (BTreeSet::new(), start_time());
+    for n in 0..5 {
+        let (id, began) = out_of_attempts(f, &format!("failed {n}")).await;
+        failed.insert(id);
+        now = later(began, LEASE);
+        created(f.tasks(), push_of_own(&format!("unsent {n}")), start_time()).await;
     }
-    let mut ended = Vec::new();
-    let round = sweep(f.tasks(), &Closed, &policy(), 100, now, |task| ended.push(task.clone())).await;
+    let mut ended = BTreeSet::new();
+    let round = sweep(f.tasks(), &Closed, &policy(), 100, now, |task| assert!(ended.insert(task.id.clone()))).await;
     assert!(matches!(round, Err(StoreError::Unavailable(_))), "{round:?}");
-    let failed = read(f.tasks(), &failed).await;
-    assert_eq!((ended, failed.state), (vec![failed.clone()], State::Failed));
+    assert_eq!(ended, failed);
+    for id in &failed {
+        assert_eq!(read(f.tasks(), id).await.state, State::Failed);
+    }
 }
 
 pub async fn a_running_task_and_an_ended_one_are_left_alone(f: &impl Fixture) {

@@ -55,17 +55,22 @@ pub(crate) fn layered() -> ImageBuilder {
 }
 
 pub(crate) async fn verify(stage: &Stage, source: &str, target: &str) -> VerifyReport {
-    verify_with(stage, source, target, VerifyOptions::default()).await
+    verify_with(stage, source, (APP, target), VerifyOptions::default()).await
 }
 
-pub(crate) async fn verify_with(stage: &Stage, source: &str, target: &str, options: VerifyOptions) -> VerifyReport {
-    let (job, watch) = (stage.job(), Tally::default());
-    Box::pin(verify_image((&job.source, source), (&job.target, target), &options, &watch)).await.unwrap()
+pub(crate) async fn verify_with(
+    stage: &Stage,
+    source: &str,
+    (repository, target): (&str, &str),
+    options: VerifyOptions,
+) -> VerifyReport {
+    let (from, to, watch) = (stage.end(APP), stage.end(repository), Tally::default());
+    Box::pin(verify_image((&from, source), (&to, target), &options, &watch)).await.unwrap()
 }
 
-/// Asserts that `target` holds the files of `source`, both tags or digests of `library/app`.
-pub(crate) async fn assert_verified(stage: &Stage, source: &str, target: &str) -> VerifyReport {
-    let report = verify(stage, source, target).await;
+/// Asserts that `target`, a tag or digest of its repository, holds the files of `source`, one of `library/app`.
+pub(crate) async fn assert_verified(stage: &Stage, source: &str, target: (&str, &str)) -> VerifyReport {
+    let report = verify_with(stage, source, target, VerifyOptions::default()).await;
     assert!(report.is_right(), "{:#?}", report.differences);
     report
 }
@@ -74,7 +79,7 @@ pub(crate) async fn assert_verified(stage: &Stage, source: &str, target: &str) -
 async fn assert_is_nydus(stage: &Stage, source: &str, target: &str) {
     let manifest = stage.manifest(APP, target);
     assert_form(stage, &stage.manifest(APP, source), &manifest);
-    let report = assert_verified(stage, source, target).await;
+    let report = assert_verified(stage, source, (APP, target)).await;
     assert_eq!(report.layers_checked, manifest.layers.len() as u64 - 1);
 }
 
@@ -213,7 +218,7 @@ async fn every_platform_of_an_index_has_its_own_file_system() {
         assert_eq!(target.subject.unwrap().digest.to_string(), source);
         assert_eq!(target.annotations["containerd.io/snapshot/nydus-source-digest"], source);
     }
-    assert_eq!(assert_verified(&stage, "1", "1-nydus").await.platforms, platforms);
+    assert_eq!(assert_verified(&stage, "1", (APP, "1-nydus")).await.platforms, platforms);
 }
 
 #[tokio::test]

@@ -153,13 +153,14 @@ impl Scene {
 
     /// The target holds the files of the source.
     async fn assert_same_content(self, stage: &Stage) {
-        if self == Self::Nydus {
-            nydus::assert_verified(stage, "1", "1-nydus").await;
+        let (repository, tag) = self.target();
+        if matches!(self, Self::Nydus | Self::Merged) {
+            nydus::assert_verified(stage, "1", (repository, tag)).await;
             return;
         }
-        let (repository, tag) = self.target();
-        // Of a merged index the plain images, which come first.
-        for (source, target) in std::iter::zip(stage.platforms(self.source()), stage.platforms_of(repository, tag)) {
+        let (sources, targets) = (stage.platforms(self.source()), stage.platforms_of(repository, tag));
+        assert_eq!(sources.len(), targets.len());
+        for (source, target) in std::iter::zip(sources, targets) {
             stage.assert_same_content((APP, &source), (repository, &target));
         }
     }

@@ -11,7 +11,7 @@ use accel_domain::task::{NewTask, RetryPolicy, State, Task, TaskId, TaskKind, Wo
 use accel_domain::{Format, Output, Timestamp};
 use accel_image::{Digest, Document, Index, Manifest, Reference};
 use accel_pipeline::{Engine, Job, Stop};
-use accel_registry::{HostSettings, Login, NoCredentials, Registries, Retries, StaticCredentials, Timeouts};
+use accel_registry::{End, HostSettings, Login, NoCredentials, Registries, Retries, StaticCredentials, Timeouts};
 use accel_registry_server::Content;
 use accel_runtime::Metrics;
 use accel_tasks::embedded::Clock;
@@ -215,18 +215,22 @@ impl Stage {
         Task::new(new, Timestamp::now())
     }
 
-    /// The conversion of [`Stage::task`] as one that no service runs.
-    pub(crate) fn job(&self) -> Job {
+    /// A repository of the registry.
+    pub(crate) fn end(&self, repository: &str) -> End {
         let settings = HostSettings::plain_http(self.registry.host());
         let registries = Registries::new(vec![settings], Arc::new(NoCredentials)).unwrap();
+        registries.repository(&self.reference(&format!("{repository}:1"))).unwrap().into()
+    }
+
+    /// The conversion of [`Stage::task`] as one that no service runs.
+    pub(crate) fn job(&self) -> Job {
         let (source, output) = (self.reference(&format!("{APP}:1")), default_output());
-        let end = || registries.repository(&source).unwrap().into();
         Job {
-            source: end(),
+            source: self.end(APP),
             source_key: "1".to_owned(),
             source_name: source_name(&source),
             digest: None,
-            target: end(),
+            target: self.end(APP),
             target_key: "1-esgz".to_owned(),
             rule_hash: output.rule_hash("t"),
             output,

@@ -172,7 +172,16 @@ async fn the_reason_of_a_network_error_is_told() {
     assert!(why.to_lowercase().contains("connection refused"), "{why}");
 }
 
-/// So that the parser can say that it is too much, wherever a piece ends.
+/// So that the parser can say that it is too much.
+#[tokio::test]
+async fn an_object_that_is_too_large_is_text_wherever_a_piece_ends() {
+    let mut bytes = "\u{e4}".repeat(MAX_FILE_BYTES / 2 + 1).into_bytes();
+    bytes.pop();
+    let answer = HttpResponse::new(200.try_into().unwrap(), bytes.into());
+    let Ok(read) = text(answer).await else { panic!("it is text") };
+    assert!(read.len() > MAX_FILE_BYTES);
+}
+
 #[tokio::test]
 async fn of_an_object_that_is_too_large_not_all_is_read() {
     let (read, requests) = read_from(vec![answer(200, "\u{e4}".repeat(4 * MAX_FILE_BYTES))]).await;
