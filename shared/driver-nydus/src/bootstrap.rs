@@ -65,7 +65,7 @@ impl<'i> Plan<'i> {
     /// Writes the bootstrap of `image`, for which this plan was made: [`Plan::bytes`] bytes.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Those of `out`, and [`io::ErrorKind::Other`] where the tree does not follow the plan.
     pub(crate) fn write(&self, image: &Image<'_>, out: &mut dyn io::Write) -> io::Result<()> {
         match self {
             Self::V5(plan) => plan.write(image, out),

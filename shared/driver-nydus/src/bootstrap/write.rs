@@ -153,6 +153,11 @@ pub(super) const fn type_of(body: &Body) -> u16 {
     }
 }
 
+/// What is written has another length than was planned.
+pub(super) fn off_plan() -> io::Error {
+    io::Error::other("the bootstrap does not follow its plan")
+}
+
 /// Counts what it passes on.
 struct Positioned<'o> {
     out: &'o mut dyn Write,
@@ -168,7 +173,7 @@ impl Positioned<'_> {
     fn pad_to(&mut self, offset: u64) -> io::Result<()> {
         const ZEROS: [u8; BLOCK_BYTES as usize] = [0; BLOCK_BYTES as usize];
         if self.at > offset {
-            return Err(io::Error::other("the bootstrap does not follow its plan"));
+            return Err(off_plan());
         }
         while self.at < offset {
             let step = (offset - self.at).min(BLOCK_BYTES);

@@ -2,15 +2,14 @@
 
 use std::io::{self, Write};
 
-use accel_image::Hasher;
-
-use super::layout::{ALIGN, INODE_BYTES, INODE_RESERVED, inode_flag};
+use super::layout::{ALIGN, DIGEST_BYTES, INODE_BYTES, INODE_RESERVED, inode_flag};
 use super::plan::{Plan, Record};
 use super::superblock;
 use crate::attributes::{Attributes, pairs};
 use crate::bootstrap::layout::IMPLICIT_DIRECTORY;
-use crate::bootstrap::write::{chunk_entry, type_of};
+use crate::bootstrap::write::{chunk_entry, off_plan, type_of};
 use crate::bootstrap::{Extra, Image};
+use crate::hashed::Hashed;
 use crate::tree::{Body, Inode};
 
 /// What the blocks of a file are counted in.
@@ -23,9 +22,9 @@ impl Plan<'_> {
     /// Writes the bootstrap of `image`, for which this plan was made: [`Plan::bytes`] bytes.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Those of `out`, and [`io::ErrorKind::Other`] where the tree does not follow the plan.
     pub(crate) fn write(&self, image: &Image<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let mut out = Aligned { out, hasher: Hasher::default() };
+        let mut out = Aligned(Hashed::new(out));
         out.write(&superblock::bytes(image, self))?;
         out.write(&superblock::numbers(self))?;
         out.write(&superblock::prefetch(self))?;
@@ -37,10 +36,10 @@ impl Plan<'_> {
         match image.extra {
             Extra::Layer => {
                 out.write(&self.links_below)?;
-                let digest = out.hasher.finish();
-                out.out.write_all(digest.as_bytes())
+                let Hashed { inner, hasher } = out.up_to(self.bytes() - DIGEST_BYTES)?;
+                inner.write_all(hasher.finish().as_bytes())
             }
-            Extra::Image { .. } => Ok(()),
+            Extra::Image { .. } => out.up_to(self.bytes()).map(|_| ()),
         }
     }
 
@@ -152,19 +151,61 @@ fn append(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.resize(bytes.len().next_multiple_of(ALIGN as usize), 0);
 }
 
-/// Hashes what it passes on, and pads each part.
-struct Aligned<'o> {
-    out: &'o mut dyn Write,
-    hasher: Hasher,
-}
+/// Hashes and counts what it passes on, and pads each part.
+struct Aligned<'o>(Hashed<&'o mut dyn Write>);
 
-impl Aligned<'_> {
+impl<'o> Aligned<'o> {
     fn write(&mut self, part: &[u8]) -> io::Result<()> {
         let pad = part.len().next_multiple_of(ALIGN as usize) - part.len();
-        for part in [part, &[0; ALIGN as usize][..pad]] {
-            self.hasher.update(part);
-            self.out.write_all(part)?;
+        self.0.write_all(part)?;
+        self.0.write_all(&[0; ALIGN as usize][..pad])
+    }
+
+    /// What was written, if it is `bytes` bytes.
+    fn up_to(self, bytes: u64) -> io::Result<Hashed<&'o mut dyn Write>> {
+        if self.0.hasher.bytes() == bytes { Ok(self.0) } else { Err(off_plan()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use accel_stream::Limits;
+
+    use super::*;
+    use crate::bootstrap::BlobTable;
+    use crate::compressor::Compressor;
+    use crate::tree::Tree;
+    use crate::version::Version;
+
+    fn with_link(target: &[u8]) -> Tree {
+        let mut tree = Tree::of_layer(Limits::default());
+        let link = tree.add(Inode { attributes: Attributes::implicit(), body: Body::Symlink(target.into()) }).unwrap();
+        tree.put(Tree::ROOT, b"link", link).unwrap();
+        tree
+    }
+
+    #[test]
+    fn what_does_not_follow_its_plan_is_an_error() {
+        let trees = [&b"123456789"[..], b"12345678", b"12345678901234567"].map(with_link);
+        for extra in [Extra::Layer, Extra::Image { prefetch: &[] }] {
+            let [planned, shorter, longer] = trees.each_ref().map(|tree| Image {
+                tree,
+                refs: &[],
+                blobs: BlobTable::default(),
+                chunk_bytes: 4096,
+                compressor: Compressor::None,
+                version: Version::V5,
+                extra,
+            });
+            let plan = Plan::new(&planned).unwrap();
+            let write = |image: &Image<'_>| {
+                let mut out = Vec::new();
+                plan.write(image, &mut out).map(|()| out.len() as u64)
+            };
+            assert_eq!(write(&planned).unwrap(), plan.bytes());
+            for image in [shorter, longer] {
+                assert!(write(&image).unwrap_err().to_string().contains("does not follow its plan"));
+            }
         }
-        Ok(())
     }
 }
