@@ -43,6 +43,7 @@ impl Plan<'_> {
         }
     }
 
+    /// Whole, in one write: the gzip of an image's bootstrap depends on the parts in which that is written.
     fn record(&self, image: &Image<'_>, at: usize) -> Vec<u8> {
         let record = &self.records[at];
         let inode = image.tree.inode(record.id);
