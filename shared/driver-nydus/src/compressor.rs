@@ -3,6 +3,8 @@
 use accel_domain::NydusCompressor;
 use accel_driver::Codec;
 
+use crate::bootstrap::flag;
+
 /// How chunks are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compressor {
@@ -43,6 +45,15 @@ impl Compressor {
             Self::None => 0,
             Self::Lz4Block => 1,
             Self::Zstd => 3,
+        }
+    }
+
+    /// The flag in superblocks.
+    pub(crate) const fn flag(self) -> u64 {
+        match self {
+            Self::None => flag::NOT_COMPRESSED,
+            Self::Lz4Block => flag::LZ4,
+            Self::Zstd => flag::ZSTD,
         }
     }
 

@@ -7,7 +7,6 @@ use super::layout::{
 };
 use super::place::{Fault, Plan};
 use super::{Extra, Image};
-use crate::compressor::Compressor;
 use crate::tree::Tree;
 
 /// Devices begin at multiples of this many blocks of the address space.
@@ -73,13 +72,8 @@ fn superblock(bytes: &mut Fields, image: &Image<'_>, plan: &Plan) {
 }
 
 fn extended(bytes: &mut Fields, image: &Image<'_>, plan: &Plan) {
-    let compression = match image.compressor {
-        Compressor::None => flag::NOT_COMPRESSED,
-        Compressor::Lz4Block => flag::LZ4,
-        Compressor::Zstd => flag::ZSTD,
-    };
     let has_xattrs = plan.order.iter().any(|id| !image.tree.inode(*id).attributes.xattrs.is_empty());
-    let flags = compression
+    let flags = image.compressor.flag()
         | flag::SHA256
         | flag::EXPLICIT_OWNER
         | flag::INLINED_CHUNK_DIGEST

@@ -4,7 +4,6 @@ use super::layout::{LINKS_BELOW, MAGIC, SUPERBLOCK_BYTES, VERSION};
 use super::plan::Plan;
 use crate::bootstrap::layout::{LINKS_MAGIC, flag};
 use crate::bootstrap::{Blob, Extra, Image};
-use crate::compressor::Compressor;
 
 /// The superblock.
 pub(super) fn bytes(image: &Image<'_>, plan: &Plan<'_>) -> Vec<u8> {
@@ -30,12 +29,8 @@ pub(super) fn bytes(image: &Image<'_>, plan: &Plan<'_>) -> Vec<u8> {
 }
 
 fn flags(image: &Image<'_>, plan: &Plan<'_>) -> u64 {
-    let compression = match image.compressor {
-        Compressor::None => flag::NOT_COMPRESSED,
-        Compressor::Lz4Block => flag::LZ4,
-        Compressor::Zstd => flag::ZSTD,
-    };
-    compression | flag::SHA256 | flag::EXPLICIT_OWNER | if plan.has_xattrs { flag::HAS_XATTR } else { 0 }
+    let has_xattrs = if plan.has_xattrs { flag::HAS_XATTR } else { 0 };
+    image.compressor.flag() | flag::SHA256 | flag::EXPLICIT_OWNER | has_xattrs
 }
 
 /// Where each record begins.
