@@ -75,10 +75,7 @@ impl Plan {
     /// [`Fault`] where numbers of the format are too small.
     pub(crate) fn new(image: &Image<'_>) -> Result<Self, Fault> {
         let blobs = image.blobs.all().len();
-        let prefetch = match image.extra {
-            Extra::Image { prefetch } if blobs > 0 => prefetch::find(image.tree, prefetch),
-            Extra::Image { .. } | Extra::Layer => Vec::new(),
-        };
+        let prefetch = prefetch::find(image);
         let after = |section: Section, bytes: usize, align: u64| Section {
             offset: (section.offset + section.bytes).next_multiple_of(align),
             bytes: bytes as u64,

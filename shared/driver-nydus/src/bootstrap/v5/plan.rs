@@ -61,10 +61,7 @@ impl<'i> Plan<'i> {
     /// [`Fault`] where numbers of the format are too small.
     pub(crate) fn new(image: &Image<'i>) -> Result<Self, Fault> {
         let blobs = image.blobs.all().len() as u64;
-        let prefetch = match image.extra {
-            Extra::Image { prefetch } if blobs > 0 => prefetch::find(image.tree, prefetch),
-            Extra::Image { .. } | Extra::Layer => Vec::new(),
-        };
+        let prefetch = prefetch::find(image);
         let Numbering { mut records, shared, inodes, has_xattrs, .. } = Numbering::of(image.tree)?;
 
         let number_table = Section { offset: SUPERBLOCK_BYTES, bytes: records.len() as u64 * 4 };
