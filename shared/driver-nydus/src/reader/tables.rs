@@ -117,7 +117,8 @@ impl ChunkTable {
         if rows.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(FormatError::part(TABLE, "it has a chunk twice"));
         }
-        let places = rows.iter().map(|(_, row)| place(Bytes(&entries[*row as usize]))).collect::<Result<_, _>>()?;
+        let place = |row: u32| chunk_place_in_blocks(TABLE, Bytes(&entries[row as usize]));
+        let places = rows.iter().map(|(_, row)| place(*row)).collect::<Result<_, _>>()?;
         Ok(Self { refs: rows.into_iter().map(|(chunk, _)| chunk).collect(), places })
     }
 
@@ -142,21 +143,28 @@ impl ChunkTable {
 
 const TABLE: &str = "table of chunks";
 
-fn place(entry: Bytes<'_>) -> Result<ChunkPlace, FormatError> {
+/// What an entry says of a chunk; `what` has the entry.
+pub(super) fn chunk_place(what: &'static str, entry: Bytes<'_>) -> Result<ChunkPlace, FormatError> {
     let mut digest = [0; 32];
-    digest.copy_from_slice(entry.slice(TABLE, 0, 32)?);
-    let uncompressed = entry.u64(TABLE, 56)?;
-    let block = u32::try_from(uncompressed / BLOCK_BYTES);
+    digest.copy_from_slice(entry.slice(what, 0, 32)?);
+    let block = u32::try_from(entry.u64(what, 56)? / BLOCK_BYTES);
     let place = ChunkPlace {
         digest: Digest::from_bytes(digest),
-        offset: entry.u64(TABLE, 48)?,
-        stored_bytes: entry.u32(TABLE, 40)?,
-        bytes: entry.u32(TABLE, 44)?,
-        block: block.map_err(|_| FormatError::part(TABLE, "an offset is too large"))?,
+        offset: entry.u64(what, 48)?,
+        stored_bytes: entry.u32(what, 40)?,
+        bytes: entry.u32(what, 44)?,
+        block: block.map_err(|_| FormatError::part(what, "an offset is too large"))?,
     };
-    let is_empty = place.bytes == 0 || place.stored_bytes == 0;
-    if is_empty || uncompressed % BLOCK_BYTES != 0 || place.offset >= 1 << 40 {
-        return Err(FormatError::part(TABLE, "a chunk has an impossible place or length"));
+    if place.bytes == 0 || place.stored_bytes == 0 || place.offset >= 1 << 40 {
+        return Err(FormatError::part(what, "a chunk has an impossible place or length"));
     }
     Ok(place)
+}
+
+/// The same of a chunk that begins at a block when uncompressed.
+pub(super) fn chunk_place_in_blocks(what: &'static str, entry: Bytes<'_>) -> Result<ChunkPlace, FormatError> {
+    if entry.u64(what, 56)? % BLOCK_BYTES != 0 {
+        return Err(FormatError::part(what, "a chunk does not begin at a block"));
+    }
+    chunk_place(what, entry)
 }

@@ -1,14 +1,12 @@
 //! Chunks: in each record of a file those of its content.
 
-use accel_image::Digest;
-
 use super::record::Record;
 use crate::bootstrap::v5::ALIGN;
-use crate::bootstrap::{BLOCK_BYTES, CHUNK_BYTES, CHUNK_COMPRESSED, ChunkRef};
+use crate::bootstrap::{CHUNK_BYTES, CHUNK_COMPRESSED, ChunkRef};
 use crate::layer::ChunkPlace;
 use crate::reader::bytes::Bytes;
 use crate::reader::inode::FileChunks;
-use crate::reader::{Blob, FormatError, Node};
+use crate::reader::{Blob, FormatError, Node, tables};
 
 const WHAT: &str = "chunks of a file";
 /// What a chunk may have besides being compressed: a checksum.
@@ -68,14 +66,8 @@ impl Chunks {
         if !self.0.iter().enumerate().all(in_order) {
             return Err(FormatError::part(WHAT, "they are not all chunks of the layer"));
         }
-        let places = self.0.into_iter().map(|(_, place)| {
-            let place = u64::from(place) * ALIGN;
-            if at.u64(WHAT, place + 56)? % BLOCK_BYTES != 0 {
-                return Err(FormatError::part(WHAT, "a chunk does not begin at a block"));
-            }
-            chunk_at(at, place).map(|(_, place)| place)
-        });
-        places.collect()
+        let place_of = |(_, place)| tables::chunk_place_in_blocks(WHAT, entry_at(at, u64::from(place) * ALIGN)?);
+        self.0.into_iter().map(place_of).collect()
     }
 }
 
@@ -92,23 +84,15 @@ pub(in crate::reader) fn file_chunks<'b>(at: Bytes<'b>, node: &Node<'_>) -> Resu
 
 /// The chunk that is spoken of at `start`.
 fn chunk_at(at: Bytes<'_>, start: u64) -> Result<(ChunkRef, ChunkPlace), FormatError> {
-    let entry = Bytes(at.slice(WHAT, start, CHUNK_BYTES as u64)?);
-    let mut digest = [0; 32];
-    digest.copy_from_slice(entry.slice(WHAT, 0, 32)?);
-    let place = ChunkPlace {
-        digest: Digest::from_bytes(digest),
-        offset: entry.u64(WHAT, 48)?,
-        stored_bytes: entry.u32(WHAT, 40)?,
-        bytes: entry.u32(WHAT, 44)?,
-        block: u32::try_from(entry.u64(WHAT, 56)? / BLOCK_BYTES)
-            .map_err(|_| FormatError::part(WHAT, "an offset is too large"))?,
-    };
+    let entry = entry_at(at, start)?;
+    let place = tables::chunk_place(WHAT, entry)?;
     let flags = entry.u32(WHAT, 36)?;
     if flags & !KNOWN_FLAGS != 0 || (flags & CHUNK_COMPRESSED != 0) != place.is_compressed() {
         return Err(FormatError::part(WHAT, "a chunk is stored in a way that is not known"));
     }
-    if place.bytes == 0 || place.stored_bytes == 0 || place.offset >= 1 << 40 {
-        return Err(FormatError::part(WHAT, "a chunk has an impossible place or length"));
-    }
     Ok((ChunkRef::new(entry.u32(WHAT, 32)? as u8, entry.u32(WHAT, 72)?), place))
+}
+
+fn entry_at(at: Bytes<'_>, start: u64) -> Result<Bytes<'_>, FormatError> {
+    at.slice(WHAT, start, CHUNK_BYTES as u64).map(Bytes)
 }
