@@ -10,6 +10,7 @@ mod links;
 mod place;
 mod prefetch;
 mod superblock;
+mod unused;
 mod write;
 
 pub(crate) mod v5;
@@ -19,6 +20,7 @@ use std::io;
 pub(crate) use blobs::{Blob, BlobTable, ChunkRef, ID_BYTES, MetaPlace, UNKNOWN_ID};
 pub(crate) use layout::*;
 use place::Fault;
+pub(crate) use unused::leave_out_unused;
 
 use crate::compressor::Compressor;
 use crate::tree::Tree;

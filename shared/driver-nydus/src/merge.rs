@@ -11,11 +11,11 @@ use accel_driver::{Blobs, DriverError, Merged, Part};
 use accel_image::{Annotations, Digest, media_type};
 use accel_stream::Limits;
 
-use crate::bootstrap::{Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan};
+use crate::bootstrap::{Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan, leave_out_unused};
 use crate::compressor::Compressor;
 use crate::names::{BOOTSTRAP, FS_VERSION};
 use crate::reader::FormatError;
-use crate::tree::{Body, Tree};
+use crate::tree::Tree;
 use crate::version::Version;
 use overlay::Overlay;
 
@@ -145,19 +145,9 @@ impl Merging {
 
     /// Leaves out blobs to which no file refers any more.
     fn drop_unused(&mut self, chunk_bytes: u32) {
-        let mut used = vec![false; self.blobs.len()];
-        for id in self.tree.reachable() {
-            if let Body::File { size, first } = self.tree.inode(id).body {
-                let count = size.div_ceil(u64::from(chunk_bytes)) as usize;
-                self.refs[first as usize..][..count].iter().for_each(|chunk| used[chunk.blob()] = true);
-            }
-        }
-        let before = |blob: usize| used[..blob].iter().filter(|used| **used).count() as u8;
-        let numbers: Vec<u8> = (0..used.len()).map(before).collect();
+        let numbers = leave_out_unused(&mut self.blobs, &self.tree, &self.refs, chunk_bytes, ChunkRef::blob);
         for chunk in &mut self.refs {
-            *chunk = ChunkRef::new(numbers[chunk.blob()], chunk.chunk());
+            *chunk = ChunkRef::new(numbers[chunk.blob()] as u8, chunk.chunk());
         }
-        let mut keep = used.iter();
-        self.blobs.retain(|_| keep.next() == Some(&true));
     }
 }

@@ -5,6 +5,7 @@ use accel_image::Digest;
 use super::layout::feature;
 use crate::compressor::Compressor;
 use crate::layer::ChunkPlace;
+use crate::tree::{Body, Inode};
 use crate::version::Version;
 
 /// The length of a blob's name: a digest's hexadecimal digits.
@@ -32,6 +33,14 @@ impl ChunkRef {
 
     pub(crate) const fn chunk(self) -> u32 {
         self.0 & 0xff_ffff
+    }
+}
+
+/// The chunks of a file, which are some of `refs`; none of anything else.
+pub(super) fn chunks_of<'r>(inode: &Inode, refs: &'r [ChunkRef], chunk_bytes: u32) -> &'r [ChunkRef] {
+    match inode.body {
+        Body::File { size, first } => &refs[first as usize..][..size.div_ceil(u64::from(chunk_bytes)) as usize],
+        _ => &[],
     }
 }
 

@@ -6,7 +6,7 @@ use super::blobs::ChunkRef;
 use super::layout::{
     BLOB_BYTES, BLOCK_BYTES, CHUNK_BYTES, DEVICE_BYTES, DEVICES, INODE_BYTES, SLOT_BYTES, data_layout,
 };
-use super::{Extra, Image, directory, links, prefetch, superblock};
+use super::{Extra, Image, blobs, directory, links, prefetch, superblock};
 use crate::tree::{Body, Inode, InodeId, Tree};
 
 /// The number of the first inode, the root: 0 cannot be shown, and the superblock has 16 bits for it.
@@ -149,13 +149,7 @@ fn chunk_table(image: &Image<'_>, order: &[InodeId]) -> Vec<ChunkRef> {
 impl Image<'_> {
     /// The chunks of a file; none of anything else.
     pub(super) fn chunks_of(&self, inode: &Inode) -> &[ChunkRef] {
-        match inode.body {
-            Body::File { size, first } => {
-                let count = size.div_ceil(u64::from(self.chunk_bytes)) as usize;
-                &self.refs[first as usize..][..count]
-            }
-            _ => &[],
-        }
+        blobs::chunks_of(inode, self.refs, self.chunk_bytes)
     }
 }
 

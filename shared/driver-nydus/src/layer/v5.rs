@@ -6,9 +6,9 @@ use accel_driver::{BlobWriter, DriverError};
 
 use super::meta::ChunkPlace;
 use super::tail::tar_header;
-use crate::bootstrap::{Blob, BlobTable, ChunkRef, Extra, Image, Plan};
+use crate::bootstrap::{Blob, BlobTable, ChunkRef, Extra, Image, Plan, leave_out_unused};
 use crate::names::section;
-use crate::tree::{Body, Tree};
+use crate::tree::Tree;
 use crate::version::Version;
 
 /// Writes everything behind the chunks of the one `blob` that the layer has.
@@ -19,7 +19,7 @@ pub(super) fn write(
     mut refs: Vec<ChunkRef>,
     chunk_bytes: u32,
 ) -> Result<(), DriverError> {
-    leave_out_unused(&mut blob.chunks, &mut refs, tree, chunk_bytes);
+    drop_unused(&mut blob.chunks, &mut refs, tree, chunk_bytes);
     if blob.data_bytes > 0 {
         out.write(&tar_header(section::DATA, blob.data_bytes))?;
         blob.compressed_bytes = out.offset();
@@ -43,26 +43,8 @@ fn write_bootstrap(out: &mut BlobWriter<'_>, image: &Image<'_>, plan: &Plan<'_>)
 
 /// A chunk that no file of the layer has, because a later entry has replaced the one that had it, is in the blob and has no
 /// number: only files say what chunks are.
-fn leave_out_unused(chunks: &mut Vec<ChunkPlace>, refs: &mut [ChunkRef], tree: &Tree, chunk_bytes: u32) {
-    let mut used = vec![false; chunks.len()];
-    for id in tree.reachable() {
-        if let Body::File { size, first } = tree.inode(id).body {
-            let count = size.div_ceil(u64::from(chunk_bytes)) as usize;
-            refs[first as usize..][..count].iter().for_each(|chunk| used[chunk.chunk() as usize] = true);
-        }
-    }
-    if used.iter().all(|used| *used) {
-        return;
-    }
-    let mut next = 0;
-    let numbers: Vec<u32> = used
-        .iter()
-        .map(|used| {
-            next += u32::from(*used);
-            next.saturating_sub(1)
-        })
-        .collect();
-    refs.iter_mut().for_each(|chunk| *chunk = ChunkRef::new(0, numbers[chunk.chunk() as usize]));
-    let mut keep = used.iter();
-    chunks.retain(|_| keep.next() == Some(&true));
+fn drop_unused(chunks: &mut Vec<ChunkPlace>, refs: &mut [ChunkRef], tree: &Tree, chunk_bytes: u32) {
+    let number = |chunk: ChunkRef| chunk.chunk() as usize;
+    let numbers = leave_out_unused(chunks, tree, refs, chunk_bytes, number);
+    refs.iter_mut().for_each(|chunk| *chunk = ChunkRef::new(0, numbers[number(*chunk)]));
 }
