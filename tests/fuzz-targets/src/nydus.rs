@@ -11,7 +11,7 @@ use accel_driver_nydus::Nydus;
 use accel_driver_nydus::reader::Bootstrap;
 use accel_image::Digest;
 use accel_stream::{LayerReader, Limits, TarReader};
-use accel_test_support::nydus::{blob_with, reseal};
+use accel_test_support::nydus::{blob_with, reseal, v5_blob_with};
 use accel_test_support::tar::{dir, file, hardlink, opaque, symlink, whiteout};
 use accel_test_support::{nasty_tar, tar};
 
@@ -171,13 +171,6 @@ fn walk(boot: &[u8]) -> bool {
     });
     assert!(paths <= LIMITS.entries + 1);
     walked.is_ok()
-}
-
-/// A blob of RAFS v5 of nothing but this bootstrap.
-fn v5_blob_with(boot: &[u8]) -> Vec<u8> {
-    let mut header = tar(&[file("image.boot", b"").size_field(boot.len() as u64 + 32)]);
-    header.truncate(512);
-    [boot, Digest::of(boot).as_bytes(), &header].concat()
 }
 
 fn tars() -> Vec<Vec<u8>> {

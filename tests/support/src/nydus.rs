@@ -9,6 +9,8 @@ use crate::tar::{file, tar};
 
 const HEADER_BYTES: usize = 512;
 const ENTRY_BYTES: usize = 128;
+/// What the bootstrap of a layer of RAFS v5 ends with.
+const V5_DIGEST_BYTES: usize = 32;
 /// A section that unpacks to more stays as it is.
 const MOST_BYTES: u64 = 64 << 20;
 
@@ -20,6 +22,13 @@ pub fn blob_with(boot: &[u8]) -> Vec<u8> {
     toc.extend([[0; 8], size, size].concat());
     toc.resize(ENTRY_BYTES, 0);
     [boot, &header("image.boot", boot.len()), &toc, &header("rafs.blob.toc", ENTRY_BYTES)].concat()
+}
+
+/// A blob of RAFS v5 of nothing but this bootstrap, behind which is its digest.
+#[must_use]
+pub fn v5_blob_with(boot: &[u8]) -> Vec<u8> {
+    let bytes = boot.len() + V5_DIGEST_BYTES;
+    [boot, Digest::of(boot).as_bytes(), &header("image.boot", bytes)].concat()
 }
 
 fn header(name: &str, size: usize) -> Vec<u8> {

@@ -7,6 +7,7 @@ use accel_driver::{Driver, DriverError, Merged, Part};
 use accel_driver_nydus::Nydus;
 use accel_image::Digest;
 use accel_stream::Limits;
+use accel_test_support::nydus::v5_blob_with;
 use accel_test_support::tar::{char_device, dir, file, hardlink, symlink};
 use accel_test_support::{tar, text};
 use proptest::prelude::*;
@@ -110,14 +111,6 @@ fn limits_hold() {
     assert!(error.to_string().contains("longer than the limit"), "{error}");
 }
 
-/// A blob of nothing but this bootstrap, with a digest that is right.
-fn blob_with(boot: &[u8]) -> Vec<u8> {
-    let bytes = boot.len() as u64 + 32;
-    let mut header = tar(&[file("image.boot", b"").size_field(bytes)]);
-    header.truncate(512);
-    [boot, Digest::of(boot).as_bytes(), &header].concat()
-}
-
 fn merge_of(blob: Vec<u8>) -> Result<Merged, DriverError> {
     let digest = Digest::of(&blob);
     let part = Part { source: digest, digest, size: blob.len() as u64 };
@@ -135,7 +128,7 @@ fn bootstrap_of(built: &Built, layer: usize) -> Vec<u8> {
 fn a_merge_believes_no_bootstrap_either() {
     let built = sample();
     let boot = bootstrap_of(&built, 0);
-    assert!(merge_of(blob_with(&boot)).is_ok());
+    assert!(merge_of(v5_blob_with(&boot)).is_ok());
     // 1 /, 2 d, 3 null, 4 s, 5 t, 6 d/text
     let (directory, text) = (record_at(&boot, 2), record_at(&boot, 6));
     let chunk = text + 128 + 8 + 8 + 16;
@@ -150,7 +143,7 @@ fn a_merge_believes_no_bootstrap_either() {
     for (expected, edits) in rows {
         let mut boot = boot.clone();
         edits.iter().for_each(|(at, byte)| boot[*at] = *byte);
-        let failed = merge_of(blob_with(&boot)).map(|_| ()).unwrap_err();
+        let failed = merge_of(v5_blob_with(&boot)).map(|_| ()).unwrap_err();
         assert!(
             matches!(&failed, DriverError::Damaged { reason, .. } if reason.contains(expected)),
             "{failed} instead of {expected}"
@@ -175,7 +168,7 @@ fn blobs_that_do_not_end_with_a_bootstrap_are_refused() {
         ([boot.clone(), header(boot.len() as u64 + 1)].concat(), "an impossible length"),
         ([boot.clone(), header(31)].concat(), "an impossible length"),
         ([boot.clone(), header(boot.len() as u64)].concat(), "not what its digest says"),
-        (blob_with(other.boot()), "other options"),
+        (v5_blob_with(other.boot()), "other options"),
     ];
     for (blob, expected) in rows {
         let failed = merge_of(blob).map(|_| ()).unwrap_err();
