@@ -11,7 +11,7 @@ use accel_driver_nydus::Nydus;
 use accel_driver_nydus::reader::Bootstrap;
 use accel_image::Digest;
 use accel_stream::{LayerReader, Limits, TarReader};
-use accel_test_support::nydus::{blob_with, reseal, v5_blob_with};
+use accel_test_support::nydus::{blob_with, ends_as_v5, reseal, v5_blob_with};
 use accel_test_support::tar::{dir, file, hardlink, opaque, symlink, whiteout};
 use accel_test_support::{nasty_tar, tar};
 
@@ -139,20 +139,24 @@ fn read_bootstrap(boot: &[u8]) -> bool {
     is_accepted
 }
 
-/// Blobs of layers with and without contents.
+/// Blobs of layers with and without contents, of both versions.
 fn blobs() -> Vec<Vec<u8>> {
-    let mut store = Store::of(6);
+    [6, 5].into_iter().flat_map(blobs_of).collect()
+}
+
+fn blobs_of(fs_version: u8) -> Vec<Vec<u8>> {
+    let mut store = Store::of(fs_version);
     let empty = tar(&[dir("d/"), hardlink("below", "h")]);
     [lower(), upper(), empty].iter().for_each(|tar| store.convert(tar).expect("it can be represented"));
     store.parts.iter().map(|part| store.blobs[&part.digest].clone()).collect()
 }
 
-/// A blob whose sections have the digests that its table of contents says is refused, or can be merged into an image that
+/// A blob whose sections have the digests that it says is refused, or can be merged into an image that
 /// can be read.
 fn read_blob(bytes: &[u8]) -> bool {
     let mut blob = bytes.to_vec();
     reseal(&mut blob);
-    let mut store = Store::of(6);
+    let mut store = Store::of(if ends_as_v5(&blob) { 5 } else { 6 });
     store.convert(&lower()).expect("it can be represented");
     store.add(blob);
     let merged = store.merge();

@@ -1,4 +1,4 @@
-//! Blobs of Nydus that lie: their sections are what a test wants, and the digests of their tables of contents are right.
+//! Blobs of Nydus that lie: their sections are what a test wants, and the digests of these are right.
 
 use std::io::Read as _;
 use std::ops::Range;
@@ -44,8 +44,17 @@ pub fn toc_entry(blob: &[u8], name: &str) -> Option<Range<usize>> {
     entries(blob).find(|entry| blob[entry.clone()][8..24].split(|byte| *byte == 0).next() == Some(name.as_bytes()))
 }
 
-/// Sets the digest of each section that lies in `blob` and can be unpacked.
+/// Whether a blob ends as one of RAFS v5 does: with a bootstrap, not with a table of contents.
+#[must_use]
+pub fn ends_as_v5(blob: &[u8]) -> bool {
+    blob.last_chunk::<HEADER_BYTES>().is_some_and(|header| header.starts_with(b"image.boot\0"))
+}
+
+/// Sets the digest of each section that lies in `blob` and can be unpacked; of RAFS v5 that of the bootstrap.
 pub fn reseal(blob: &mut [u8]) {
+    if ends_as_v5(blob) {
+        return reseal_v5(blob);
+    }
     for entry in entries(blob).collect::<Vec<_>>() {
         if let Some(digest) = digest(blob, &blob[entry.clone()]) {
             blob[entry][24..56].copy_from_slice(digest.as_bytes());
@@ -53,11 +62,23 @@ pub fn reseal(blob: &mut [u8]) {
     }
 }
 
-fn entries(blob: &[u8]) -> impl Iterator<Item = Range<usize>> + use<> {
+fn reseal_v5(blob: &mut [u8]) {
+    let section = last_section(blob);
+    if let Some((boot, digest)) = blob[section].split_last_chunk_mut::<V5_DIGEST_BYTES>() {
+        digest.copy_from_slice(Digest::of(boot).as_bytes());
+    }
+}
+
+/// Where the section lies that the last header names; nothing if it cannot lie there.
+fn last_section(blob: &[u8]) -> Range<usize> {
     let end = blob.len().saturating_sub(HEADER_BYTES);
     let octal = blob.get(end + 124..end + 135).and_then(|field| std::str::from_utf8(field).ok());
     let bytes = octal.and_then(|octal| usize::from_str_radix(octal, 8).ok()).filter(|bytes| *bytes <= end);
-    let start = end - bytes.unwrap_or(0);
+    end - bytes.unwrap_or(0)..end
+}
+
+fn entries(blob: &[u8]) -> impl Iterator<Item = Range<usize>> + use<> {
+    let Range { start, end } = last_section(blob);
     (start..end).step_by(ENTRY_BYTES).map(|at| at..at + ENTRY_BYTES).filter(move |entry| entry.end <= end)
 }
 
@@ -88,6 +109,26 @@ mod tests {
         assert_eq!(blob, sealed);
         for mut other in [Vec::new(), vec![b'7'; 700], sealed[..600].to_vec()] {
             reseal(&mut other);
+        }
+    }
+
+    #[test]
+    fn the_digest_of_a_bootstrap_of_v5_is_set_again() {
+        let sealed = v5_blob_with(b"boot");
+        let mut blob = sealed.clone();
+        blob[4] ^= 1;
+        reseal(&mut blob);
+        assert_eq!(blob, sealed);
+        assert_eq!(
+            (ends_as_v5(&sealed), ends_as_v5(&blob_with(b"boot")), ends_as_v5(b"image.boot")),
+            (true, false, false)
+        );
+        let header = header("image.boot", 31);
+        for bytes in [0, 31] {
+            let mut short = [&vec![7; bytes], &header[..]].concat();
+            let before = short.clone();
+            reseal(&mut short);
+            assert_eq!(short, before, "it has no room for a digest");
         }
     }
 }
