@@ -55,8 +55,9 @@ proptest! {
     fn what_was_converted_within_limits_can_be_merged_within_them(
         layer in prop::collection::vec(entry(), 0..25),
         entries in 0_u64..60,
+        options in any_options(),
     ) {
-        let driver = Nydus::new(NydusOptions::default(), Limits { entries, ..Limits::default() });
+        let driver = Nydus::new(options, Limits { entries, ..Limits::default() });
         if let Ok((layer, blob)) = conformance::convert(&driver, &Pool::new(1), &tar(&layer)) {
             let blobs = HashMap::from([(layer.digest, blob)]);
             let merged = driver.merge().unwrap().merge(&[part(&layer)], &mut Store(&blobs), &mut Kept::default());
