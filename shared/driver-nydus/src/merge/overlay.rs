@@ -1,7 +1,8 @@
 //! One layer onto the image so far. Spec: OCI image, "Applying Changesets".
 //!
-//! First what the layer removes from those below, wherever it stands in the layer; then what it adds. A directory that no
-//! entry made says nothing about one that is there; what is no directory gives way to it.
+//! First what its hard links into the layers below lead to; then what the layer removes from those, wherever it stands in
+//! the layer; then what it adds. A directory that no entry made says nothing about one that is there; what is no directory
+//! gives way to it.
 
 use std::collections::HashMap;
 
@@ -45,8 +46,8 @@ impl<'a> Overlay<'a> {
     }
 
     pub(super) fn apply(mut self) -> Result<(), DriverError> {
-        self.remove().map_err(|fault| self.told(fault))?;
         let links = self.find_links()?;
+        self.remove().map_err(|fault| self.told(fault))?;
         self.add()?;
         for link in links {
             let names = names(link.path);
@@ -97,7 +98,7 @@ impl<'a> Overlay<'a> {
         Ok(())
     }
 
-    /// The targets of links, as they are before the layer adds anything.
+    /// The targets of links, as they are before the layer changes anything.
     fn find_links(&self) -> Result<Vec<LinkBelow<'a>>, DriverError> {
         let links = self.layer.links_below(self.limits).map_err(|fault| self.told(fault))?;
         let found = links.into_iter().map(|(path, target)| {

@@ -170,11 +170,27 @@ fn hard_links_reach_into_layers_below() {
 }
 
 #[test]
+fn a_hard_link_keeps_what_its_layer_hides_or_replaces() {
+    let lower = [dir("c/"), file("c/b", b"content"), file("d", b"")];
+    let rows: [(&[Entry], &str); 5] = [
+        (&[hardlink("a", "c/b"), symlink("c", "d"), dir("c/")], "a c d"),
+        (&[hardlink("a", "c/b"), file("c", b""), file("c/new", b"")], "a c c/new d"),
+        (&[hardlink("a", "c/b"), whiteout("c")], "a d"),
+        (&[hardlink("a", "c/b"), opaque("c")], "a c d"),
+        (&[hardlink("c/a", "c/b"), whiteout("d"), opaque("c")], "c c/a"),
+    ];
+    for (upper, expected) in rows {
+        let built = try_build(&[&lower, upper], &small_chunks()).unwrap();
+        assert_eq!(paths(&built).join(" "), expected, "{upper:?}");
+        assert!(built.inodes().values().any(|inode| inode.size == 7), "{upper:?}: the linked file has its contents");
+    }
+}
+
+#[test]
 fn a_hard_link_without_a_target_names_its_layer() {
-    let rows: [(&[Entry], &str); 4] = [
+    let rows: [(&[Entry], &str); 3] = [
         (&[hardlink("b", "none")], "no layer below has"),
         (&[whiteout("a"), hardlink("b", ".wh.a")], "no layer below has"),
-        (&[hardlink("b", "a"), whiteout("a")], "no layer below has"),
         (&[hardlink("b", "d")], "is a directory"),
     ];
     for (upper, expected) in rows {
