@@ -1,7 +1,6 @@
 //! The table of error classes: each answer, again and again, at each kind of request that an answer can come to.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use accel_domain::Timestamp;
 use accel_domain::task::{State, Task};
@@ -13,7 +12,6 @@ use crate::stage::Stage;
 use Request::{BlobGet, BlobHead, ManifestGet, ManifestHead, ManifestPut, Mount, Token};
 use Request::{UploadPatch, UploadPut, UploadStart};
 
-const PATIENCE: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 16;
 
 const ALL: &[Request] =
@@ -133,7 +131,7 @@ fn lost() -> Row {
 async fn ends_as_it_should(recording: Arc<Recording>, images: Arc<Images>, row: Row, request: Request) {
     let scene = recording.scene;
     let what = format!("{request:?}: {row:?}");
-    let stage = scene.stage(&images, vec![Rule::on(request, row.fault.clone())]).await.with_patience(PATIENCE);
+    let stage = scene.stage(&images, vec![Rule::on(request, row.fault.clone())]).await.with_patience_for(&row.fault);
     let tags = stage.content().tags(scene.target().0);
     let id = stage.admit(&scene.task(&stage)).await;
     stage.settle_all(&stage.converter()).await;

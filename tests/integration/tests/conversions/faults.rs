@@ -7,6 +7,7 @@ use accel_domain::task::State;
 use accel_registry_server::{Auth, Registry, Scheme};
 use accel_test_support::{Fault, FaultyRegistry, ImageBuilder, Request, Rule};
 
+use crate::interruptions::hanging;
 use crate::picture::{image, large, small};
 use crate::stage::{APP, Stage};
 
@@ -70,10 +71,11 @@ async fn c19_a_token_that_expires_in_the_middle_of_an_upload_is_fetched_anew() {
 #[tokio::test]
 async fn c19_a_longer_outage_costs_an_attempt_and_no_finished_layer() {
     let stage = Stage::new().await;
-    let pushed = image().push(stage.content(), APP, Some("1"));
-    stage.registry.rule(Rule::on(Request::BlobGet, Fault::status(503)).path(pushed.layers[1].digest).times(5));
-    let id = stage.admit(&stage.task()).await;
-    stage.settle_all(&stage.converter()).await;
+    let (_, running) = hanging(&stage).await;
+    stage.registry.rule(Rule::on(Request::UploadPut, Fault::status(503)).times(5));
+    stage.registry.release();
+    running.await.unwrap();
+    let id = stage.tasks().await[0].id.clone();
     let waiting = stage.get(&id).await;
     assert_eq!((waiting.state, waiting.work.attempts), (State::Queued, 1));
     assert!(

@@ -16,7 +16,7 @@ use crate::picture::image;
 use crate::stage::{APP, PATIENCE, Stage};
 
 /// A worker that has finished the lower layer and hangs in the middle of the upper one.
-async fn hanging(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
+pub(crate) async fn hanging(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
     let pushed = image().push(stage.content(), APP, Some("1"));
     let upper = pushed.layers[1].digest;
     stage.registry.rule(Rule::on(Request::BlobGet, Fault::Stalled { after: 100 }).path(upper).once());

@@ -9,9 +9,8 @@ use accel_image::Digest;
 use accel_test_support::{Fault, Request, Rule};
 
 use crate::scenes::{Images, Recording, SCENES, play};
+use crate::stage::SHORT;
 
-/// Longer than a registry on loopback needs; what hangs is waited for so long.
-const PATIENCE: Duration = Duration::from_millis(400);
 /// Conversations at a time: most of them wait most of the time.
 const AT_ONCE: usize = 8;
 /// In the loop of every day, one of so many cases is played. No divisor of the number of faults, so that each fault
@@ -48,7 +47,7 @@ fn of_an_answer(request: Request) -> Vec<Fault> {
         Fault::ResetInBody { after: 10 },
         Fault::ClosedInBody { after: 10 },
         Fault::Stalled { after: 10 },
-        Fault::Slow { piece: 20_000, pause: PATIENCE / 20 },
+        Fault::Slow { piece: 20_000, pause: SHORT / 20 },
     ];
     if request != Request::Token {
         faults.extend([Fault::WrongBytes, Fault::Shorter { by: 1 }, Fault::Longer { by: 1 }]);
@@ -103,7 +102,8 @@ fn cases(recording: &Recording) -> Vec<Case> {
 /// Whether the fault was played: how often a request is made is not always the same.
 async fn survives(recording: Arc<Recording>, images: Arc<Images>, case: Case) -> bool {
     let Case { request, nth, fault } = case.clone();
-    let stage = recording.scene.stage(&images, vec![Rule::on(request, fault).nth(nth)]).await.with_patience(PATIENCE);
+    let stage =
+        recording.scene.stage(&images, vec![Rule::on(request, fault).nth(nth)]).await.with_patience_for(&case.fault);
     let task = stage.run(recording.scene.task(&stage)).await;
     let what = format!("{:?}: {case:?}", recording.scene);
     let done = matches!(task.state, State::Completed | State::AlreadyAccelerated);

@@ -16,7 +16,7 @@ use accel_registry_server::Content;
 use accel_runtime::Metrics;
 use accel_tasks::embedded::Clock;
 use accel_tasks::{Admission, Embedded, StoreError, TaskQueue, TaskStore, enqueue};
-use accel_test_support::{FaultyRegistry, Patience, Request, Seen};
+use accel_test_support::{Fault, FaultyRegistry, Patience, Request, Seen};
 
 /// The repository that most tests push to.
 pub(crate) const APP: &str = "library/app";
@@ -24,6 +24,8 @@ pub(crate) const APP: &str = "library/app";
 const VISIBILITY: Duration = Duration::from_secs(60);
 /// More than any lease, and any wait that a queue keeps.
 const LONG: Duration = Duration::from_secs(16 * 60);
+/// Longer than a registry on loopback needs for an answer.
+pub(crate) const SHORT: Duration = Duration::from_millis(400);
 /// What takes longer than this hangs.
 pub(crate) const PATIENCE: Patience = Patience { longest: Duration::from_secs(30), pause: Duration::from_millis(5) };
 
@@ -73,6 +75,15 @@ impl Stage {
     /// What the rule of the configuration makes.
     pub(crate) fn making(self, format: Format) -> Self {
         Self { format, ..self }
+    }
+
+    /// Where `fault` is one that only a time-out ends, nobody waits long. Anything else is worth any wait: a busy machine
+    /// answers late.
+    pub(crate) fn with_patience_for(self, fault: &Fault) -> Self {
+        match fault {
+            Fault::Hang | Fault::Stalled { .. } | Fault::Slow { .. } => self.with_patience(SHORT),
+            _ => self,
+        }
     }
 
     /// Nobody waits longer than this for an answer, or for the next part of one.
