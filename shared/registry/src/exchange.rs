@@ -80,16 +80,10 @@ impl Question<'_> {
     }
 }
 
+/// Asks once. Whoever needs the token asks again, as after any error of the request that it is for.
 async fn read(host: &Host, request: &Request) -> Result<TokenAnswer, RegistryError> {
-    let mut backoff = host.backoff();
-    let body = loop {
-        let attempt =
-            async { host.exchange(request, None).await?.expect(request.expected).await?.body(MAX_TOKEN_BYTES).await };
-        match attempt.await {
-            Ok(body) => break body,
-            Err(error) => backoff.wait(error).await?,
-        }
-    };
+    let mut answer = host.exchange(request, None).await?.expect(request.expected).await?;
+    let body = answer.body(MAX_TOKEN_BYTES).await?;
     // The parser's words would repeat the body.
     let token = serde_json::from_slice::<TokenAnswer>(&body).ok().filter(|answer| answer.token().is_some());
     token.ok_or_else(|| request.action.protocol("the token realm sent no token"))

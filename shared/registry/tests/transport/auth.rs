@@ -95,6 +95,20 @@ async fn no_answer_to_a_fresh_token_is_permanent() {
 }
 
 #[tokio::test]
+async fn a_realm_without_answer_is_asked_no_more_often_than_a_registry() {
+    let double = Double::with_fault(|asked, _| match asked.path.as_str() {
+        "/token" => Some(reply(503, &[], "")),
+        _ => Some(challenge(&asked.host)),
+    })
+    .await;
+    let settings = double.settings();
+    let tries = settings.retries.count as usize + 1;
+    let error = double.end_with(settings, login_for(&double.address)).head_manifest("1").await.unwrap_err();
+    assert!(error.to_string().contains("token") && error.to_string().contains("503"), "{error}");
+    assert_eq!(tokens_fetched(&double).len(), tries, "{:?}", double.lines());
+}
+
+#[tokio::test]
 async fn name_and_password_are_sent_where_they_are_asked_for() {
     let double = Double::with_fault(|asked, _| match asked.authorization.as_deref() {
         Some(shown) if shown == basic() => None,
