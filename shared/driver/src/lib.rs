@@ -9,6 +9,7 @@
 mod contract;
 mod error;
 
+mod batches;
 mod codec;
 mod pool;
 mod repeats;

@@ -2,7 +2,7 @@
 //!
 //! Peak memory is `threads + 2` inputs of 4 MiB and `threads + 1` outputs of a little more. A front takes an output
 //! when it hands a unit over, in the order of the layer, and every unit that is handed over is finished by a thread
-//! that waits for nobody: no deadlock.
+//! that waits for nobody but earlier units of its layer: no deadlock.
 
 use std::sync::Arc;
 use std::thread;
@@ -105,7 +105,7 @@ impl Pending {
 fn work(queue: &Receiver<Job>) {
     let mut encoder: Option<Encoder> = None;
     for Job { mut unit, codec, repeats, done } in queue {
-        let result = encoder_for(codec, &mut encoder).and_then(|encoder| unit.compress(encoder, repeats.as_ref()));
+        let result = encoder_for(codec, &mut encoder).and_then(|encoder| unit.compress(encoder, repeats));
         // Nobody waits if the layer was given up; the unit then returns to the pool by being dropped.
         drop(done.send(result.map(|()| unit)));
     }

@@ -2,12 +2,17 @@
 //!
 //! A thread that hashes a chunk looks here whether an earlier place has the same one, and then spares the compression.
 //! It may look too early to know: then both are compressed and the ordered writer drops the later one. So what comes out
-//! does not depend on who was faster, only the time does.
+//! does not depend on who was faster, only the time does. Where small chunks are put together that would not do, see
+//! [`crate::batches`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use accel_image::Digest;
+
+use crate::DriverError;
+use crate::batches::Turn;
+use crate::unit::Chunk;
 
 /// The chunks of one layer. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +31,8 @@ enum First {
 pub(crate) struct Order {
     pub(crate) repeats: Repeats,
     pub(crate) unit: u32,
+    /// Where small chunks are put together: the unit's turn to decide, and how large batches are.
+    pub(crate) batches: Option<(Turn, usize)>,
 }
 
 impl Repeats {
@@ -49,6 +56,13 @@ impl Repeats {
 }
 
 impl Order {
+    /// Where small chunks are put together: which of `chunks` are repeats, which is certain, and how large batches are.
+    pub(crate) fn decide(&mut self, chunks: &[Chunk]) -> Option<Result<(Vec<bool>, usize), DriverError>> {
+        let (mut turn, most) = self.batches.take()?;
+        let all = || chunks.iter().enumerate().map(|(at, chunk)| self.is_repeat(&chunk.digest, at)).collect();
+        Some(turn.take(all).map(|repeats| (repeats, most)))
+    }
+
     /// Whether a place before chunk `chunk` of this unit has the same chunk.
     pub(crate) fn is_repeat(&self, digest: &Digest, chunk: usize) -> bool {
         let place = u64::from(self.unit) << 32 | chunk as u64;
@@ -79,7 +93,7 @@ mod tests {
     #[test]
     fn the_first_place_has_the_bytes_whoever_comes_first() {
         let repeats = Repeats::default();
-        let order = |unit| Order { repeats: repeats.clone(), unit };
+        let order = |unit| Order { repeats: repeats.clone(), unit, batches: None };
         let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
         assert!(!order(3).is_repeat(&one, 0));
         assert!(order(3).is_repeat(&one, 1), "in the same unit");

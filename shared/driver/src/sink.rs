@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::Sender;
 
 use crate::DriverError;
+use crate::batches::Turns;
 use crate::codec::Codec;
 use crate::layer::Passed;
 use crate::pool::Pool;
@@ -20,6 +21,9 @@ pub enum Cut {
     NewMember,
     /// Into the open member, if the unit has room.
     SameMember,
+    /// Into a member with others like it that are near, once those are left out that the layer has had: see
+    /// [`Sink::batch`].
+    Batch,
 }
 
 /// Collects what a front writes into units and hands them to the pool. `R` is the driver's record.
@@ -34,6 +38,8 @@ pub struct Sink<R> {
     open: Option<Lent<Input>>,
     records: Vec<R>,
     repeats: Option<Repeats>,
+    /// Turns of units, and what a batch is smaller than.
+    batching: Option<(Turns, usize)>,
     /// How many units were handed over.
     units: u32,
 }
@@ -51,6 +57,7 @@ impl<R> Sink<R> {
             open: None,
             records: Vec::new(),
             repeats: None,
+            batching: None,
             units: 0,
         }
     }
@@ -59,6 +66,12 @@ impl<R> Sink<R> {
     /// a member of its own, and nothing is written but chunks. To be called before the first.
     pub fn leave_out(&mut self, repeats: Repeats) {
         self.repeats = Some(repeats);
+    }
+
+    /// Chunks that are cut as [`Cut::Batch`] and follow each other are compressed together, fewer than `bytes` of them. To
+    /// be called with [`Sink::leave_out`], before the first.
+    pub fn batch(&mut self, bytes: usize) {
+        self.batching = Some((Turns::default(), bytes));
     }
 
     /// Writes bytes that belong to no chunk: headers and padding. They go into the open member.
@@ -91,12 +104,12 @@ impl<R> Sink<R> {
         fill: impl FnOnce(&mut [u8]) -> Result<(), DriverError>,
     ) -> Result<usize, DriverError> {
         debug_assert!((1..=UNIT_BYTES).contains(&len), "a chunk fits into a unit");
-        debug_assert!(self.repeats.is_none() || cut == Cut::NewMember, "a chunk that may be left out is a member");
+        debug_assert!(self.repeats.is_none() || cut != Cut::SameMember, "a chunk that may be left out is a member");
         let unit = self.unit_with_room(len)?;
-        if cut == Cut::NewMember || unit.member_bytes().is_none() {
+        if cut != Cut::SameMember || unit.member_bytes().is_none() {
             unit.begin_member();
         }
-        unit.chunk(len, fill)
+        unit.chunk(len, cut == Cut::Batch, fill)
     }
 
     /// How many bytes the open member has so far.
@@ -137,7 +150,9 @@ impl<R> Sink<R> {
             return Err(gone());
         }
         let input = self.open.take().unwrap_or_else(|| self.inputs.take());
-        let order = self.repeats.clone().map(|repeats| Order { repeats, unit: self.units });
+        let unit = self.units;
+        let batches = self.batching.as_ref().map(|(turns, bytes)| (turns.turn(unit), *bytes));
+        let order = self.repeats.clone().map(|repeats| Order { repeats, unit, batches });
         self.units += 1;
         let pending = self.pool.compress(Unit::new(input, self.outputs.take()), self.codec, order);
         let records = std::mem::take(&mut self.records);

@@ -3,6 +3,7 @@
 use accel_image::Digest;
 
 use crate::DriverError;
+use crate::batches::arrange;
 use crate::codec::Encoder;
 use crate::repeats::Order;
 use crate::stock::{Lent, Reuse};
@@ -29,7 +30,7 @@ pub struct Member {
 /// A part of a member that readers verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
-    /// Which member of the unit holds it.
+    /// Which member of the unit holds it; none that there is if it was left out of a layer that has batches.
     pub member: usize,
     /// Where it begins in the unit's input.
     pub input: usize,
@@ -37,6 +38,8 @@ pub struct Chunk {
     pub len: usize,
     /// The SHA-256 of its bytes; zeros until the unit is compressed.
     pub digest: Digest,
+    /// Whether it was cut to share its member with others like it, see [`crate::Cut::Batch`].
+    pub is_batched: bool,
 }
 
 /// The input of a unit: `len` bytes of the buffer, and where members and chunks begin. Filled by a front.
@@ -114,13 +117,14 @@ impl Input {
     pub(crate) fn chunk(
         &mut self,
         len: usize,
+        is_batched: bool,
         fill: impl FnOnce(&mut [u8]) -> Result<(), DriverError>,
     ) -> Result<usize, DriverError> {
         let start = self.len;
         fill(&mut self.buffer[start..start + len])?;
         self.len += len;
         let (member, digest) = (self.members.len() - 1, Digest::from_bytes([0; 32]));
-        self.chunks.push(Chunk { member, input: start, len, digest });
+        self.chunks.push(Chunk { member, input: start, len, digest, is_batched });
         Ok(self.chunks.len() - 1)
     }
 
@@ -162,21 +166,38 @@ impl Unit {
     /// The compressed bytes of member `index`; none if it was left out as a repeat.
     #[must_use]
     pub fn member_output(&self, index: usize) -> &[u8] {
-        let end = self.input.members.get(index + 1).map_or(self.output.len, |next| next.output);
-        &self.output.buffer[self.input.members[index].output..end]
+        let Some((member, end)) = self.member_and_next(index, |next| next.output) else { return &[] };
+        &self.output()[member.output..end.unwrap_or(self.output.len)]
+    }
+
+    /// The bytes of member `index` that went in.
+    #[must_use]
+    pub fn member_input(&self, index: usize) -> &[u8] {
+        let Some((member, end)) = self.member_and_next(index, |next| next.input) else { return &[] };
+        &self.input()[member.input..end.unwrap_or(self.input.len)]
+    }
+
+    fn member_and_next(&self, index: usize, of: impl Fn(&Member) -> usize) -> Option<(Member, Option<usize>)> {
+        let member = self.input.members.get(index)?;
+        Some((*member, self.input.members.get(index + 1).map(of)))
     }
 
     /// Hashes the chunks and compresses the members. With `repeats`, each chunk is a member, and one that an earlier place
-    /// of the layer has is left out.
-    pub(crate) fn compress(&mut self, encoder: &mut Encoder, repeats: Option<&Order>) -> Result<(), DriverError> {
+    /// of the layer has is left out; with batches, members are made of the chunks that are left.
+    pub(crate) fn compress(&mut self, encoder: &mut Encoder, mut repeats: Option<Order>) -> Result<(), DriverError> {
         let Input { buffer, len, members, chunks } = &mut *self.input;
-        let bytes = &buffer[..*len];
         for chunk in &mut *chunks {
-            chunk.digest = Digest::of(&bytes[chunk.input..chunk.input + chunk.len]);
+            chunk.digest = Digest::of(&buffer[chunk.input..chunk.input + chunk.len]);
         }
+        if let Some((repeated, most)) = repeats.as_mut().and_then(|order| order.decide(chunks)).transpose()? {
+            chunks.iter_mut().for_each(|chunk| chunk.member = usize::MAX);
+            (*members, *len) = arrange(buffer, chunks, &repeated, most);
+            repeats = None;
+        }
+        let bytes = &buffer[..*len];
         for at in 0..members.len() {
             members[at].output = self.output.len;
-            if repeats.is_some_and(|order| order.is_repeat(&chunks[at].digest, at)) {
+            if repeats.as_ref().is_some_and(|order| order.is_repeat(&chunks[at].digest, at)) {
                 continue;
             }
             let end = members.get(at + 1).map_or(bytes.len(), |next| next.input);
