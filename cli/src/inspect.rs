@@ -91,7 +91,9 @@ fn print_toc(toc: &TocContents) {
 fn print_bootstrap(bootstrap: &BootstrapContents) {
     let BootstrapContents { files, directories, symlinks, hardlinks, others, chunks, .. } = bootstrap;
     let (size, chunk_size) = (show::size(bootstrap.size), show::size(bootstrap.chunk_size));
-    out!("      RAFS {}    {size}, {} chunks of up to {chunk_size}", bootstrap.fs_version, bootstrap.compressor);
+    let batches = if bootstrap.batches { ", small ones in batches" } else { "" };
+    let (version, compressor) = (bootstrap.fs_version, bootstrap.compressor);
+    out!("      RAFS {version}    {size}, {compressor} chunks of up to {chunk_size}{batches}");
     out!(
         "      holds     {} in {files} files, {chunks} chunks in {} blobs",
         show::size(bootstrap.file_bytes),

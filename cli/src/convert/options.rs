@@ -30,6 +30,9 @@ pub(super) struct MadeArgs {
     /// The longest chunk, up to 4MiB; for nydus a power of two.
     #[arg(long)]
     chunk_size: Option<ByteSize>,
+    /// Put small files together and compress them as one, up to so many bytes: a power of two, at most a chunk (nydus).
+    #[arg(long)]
+    batch_size: Option<ByteSize>,
     /// Let small files share a compressed member until it holds so many bytes (estargz).
     #[arg(long)]
     min_chunk_size: Option<ByteSize>,
@@ -80,6 +83,7 @@ impl MadeArgs {
         self.has_none_of(&[
             ("compressor", self.compressor.is_some()),
             ("fs-version", self.fs_version.is_some()),
+            ("batch-size", self.batch_size.is_some()),
             ("merge-manifest", self.merge_manifest),
         ])?;
         let default = EstargzOptions::default();
@@ -100,6 +104,7 @@ impl MadeArgs {
             fs_version: self.fs_version.unwrap_or(default.fs_version),
             compressor: self.compressor.unwrap_or(default.compressor),
             chunk_size: self.chunk_size.unwrap_or(default.chunk_size),
+            batch_size: self.batch_size.unwrap_or(default.batch_size),
             prefetch: if self.prefetch.is_empty() { default.prefetch } else { self.prefetch.clone() },
             merge_manifest: self.merge_manifest,
         };

@@ -81,10 +81,12 @@ async fn options_say_what_is_made() {
 #[tokio::test]
 async fn an_option_of_another_format_is_wrong_usage() {
     let machine = Machine::new().await;
-    let rows: [(&[&str], &str); 9] = [
+    let rows: [(&[&str], &str); 11] = [
         (&["--format", "nydus", "--level", "5"], "--level is not an option of nydus"),
         (&["--format", "nydus", "--min-chunk-size", "1KiB"], "--min-chunk-size is not an option of nydus"),
         (&["--format", "estargz", "--compressor", "none"], "--compressor is not an option of estargz"),
+        (&["--batch-size", "64KiB"], "--batch-size is not an option of estargz"),
+        (&["--format", "nydus", "--fs-version", "5", "--batch-size", "4KiB"], "--batch-size: RAFS v5 has no batches"),
         (&["--merge-manifest"], "--merge-manifest is not an option of estargz"),
         (&["--fs-version", "6"], "--fs-version is not an option of estargz"),
         (&["--format", "nydus", "--fs-version", "4"], "--fs-version: 4 is not a version of RAFS"),

@@ -17,7 +17,7 @@ pub(crate) mod v5;
 
 use std::io;
 
-pub(crate) use blobs::{Blob, BlobTable, ChunkRef, ID_BYTES, MetaPlace, UNKNOWN_ID};
+pub(crate) use blobs::{BATCH_FEATURES, Blob, BlobTable, ChunkRef, ID_BYTES, MetaPlace, UNKNOWN_ID};
 pub(crate) use layout::*;
 use place::Fault;
 pub(crate) use unused::leave_out_unused;

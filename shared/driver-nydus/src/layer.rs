@@ -17,11 +17,13 @@ use crate::names::BLOB;
 use crate::version::Version;
 
 mod back;
+pub(crate) mod batch;
 mod front;
 pub(crate) mod meta;
 mod tail;
 mod v5;
 
+pub use batch::InBatch;
 pub(crate) use meta::ChunkPlace;
 
 use back::Back;
@@ -51,11 +53,17 @@ impl Driver for Nydus {
     fn convert(&self, pool: &Pool, source: &mut dyn Source, output: &mut dyn Output) -> Result<Converted, DriverError> {
         let repeats = Repeats::default();
         let (compressor, chunk_bytes) = (Compressor::from(self.options.compressor), self.chunk_bytes());
+        let batch_bytes = self.options.batch_size.0 as usize; // at most a chunk
         let back = Back::new(Version::of(&self.options), compressor, chunk_bytes, repeats.clone());
         let written: Written<LayerSums, (), Infallible> =
             write_layer(pool, compressor.codec(), back, output, |sink| {
                 sink.leave_out(repeats);
-                Front::new(sink, chunk_bytes, self.limits).run(source, self.limits).map(ControlFlow::Continue)
+                if batch_bytes > 0 {
+                    sink.batch(batch_bytes);
+                }
+                Front::new(sink, (chunk_bytes, batch_bytes as u32), self.limits)
+                    .run(source, self.limits)
+                    .map(ControlFlow::Continue)
             })?;
         match written {
             ControlFlow::Continue((source, blob)) => Ok(converted(source, &blob)),

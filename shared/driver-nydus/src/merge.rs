@@ -11,8 +11,9 @@ use accel_driver::{Blobs, DriverError, Merged, Part};
 use accel_image::{Annotations, Digest, media_type};
 use accel_stream::Limits;
 
-use crate::bootstrap::{Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan, leave_out_unused};
+use crate::bootstrap::{BATCH_FEATURES, Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan, leave_out_unused};
 use crate::compressor::Compressor;
+use crate::layer::batch;
 use crate::names::{BOOTSTRAP, FS_VERSION};
 use crate::reader::FormatError;
 use crate::tree::Tree;
@@ -119,21 +120,26 @@ impl Merging {
         Overlay::new(&mut self.tree, &mut self.refs, &layer.bootstrap, number, part, options.limits).apply()?;
         self.layers.insert(part.digest, Known { bootstrap: layer.digest, number });
         if has_chunks && known.is_none() {
-            self.take_blob(part, layer).map_err(|fault| damaged(&fault.to_string()))?;
+            self.take_blob(options, part, layer).map_err(|fault| damaged(&fault.to_string()))?;
         }
         Ok(())
     }
 
     /// Keeps of a layer what the image says of its blob.
-    fn take_blob(&mut self, part: &Part, layer: part::Layer) -> Result<(), FormatError> {
+    fn take_blob(&mut self, options: &Options<'_>, part: &Part, layer: part::Layer) -> Result<(), FormatError> {
         let part::Layer { bootstrap, meta, .. } = layer;
         let Some(known) = bootstrap.blobs().first().cloned() else { return Ok(()) };
+        let derived = Blob::of_layer(bootstrap.version(), known.compressor, bootstrap.into_layer_chunks()?, 0, 0);
+        if (derived.features ^ known.features) & BATCH_FEATURES != 0 {
+            return Err(FormatError::Tail("it has batches and does not say so, or has none"));
+        }
+        batch::check(&derived.chunks, options.chunk_bytes.into()).map_err(FormatError::Tail)?;
         let blob = Blob {
             compressed_bytes: known.compressed_size,
             uncompressed_bytes: known.uncompressed_size,
             features: known.features,
             meta: known.meta,
-            ..Blob::of_layer(bootstrap.version(), known.compressor, bootstrap.into_layer_chunks()?, 0, 0)
+            ..derived
         };
         let is_told_so = meta.is_none_or(|(array, header)| part::is_about(&blob, &array, &header));
         if blob.chunks.len() != known.chunk_count as usize || !is_told_so {

@@ -20,7 +20,7 @@ mod v5;
 
 pub(crate) mod tail;
 
-pub use chunk::check_chunk;
+pub use chunk::{check_chunk, check_chunk_of_batch, uncompressed_batch};
 pub use fault::FormatError;
 pub use superblock::Bootstrap;
 pub use tables::{Blob, ChunkRef};
@@ -31,4 +31,5 @@ pub(crate) use v5::tail as v5_tail;
 pub(crate) use walk::Seen;
 
 pub use crate::compressor::Compressor;
+pub use crate::layer::InBatch;
 pub use crate::version::Version;

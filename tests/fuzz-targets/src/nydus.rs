@@ -8,7 +8,7 @@ use accel_domain::{ByteSize, NydusOptions};
 use accel_driver::conformance::{Downloads, Kept};
 use accel_driver::{Blobs, Driver, DriverError, Merge, Part, Pool};
 use accel_driver_nydus::Nydus;
-use accel_driver_nydus::reader::Bootstrap;
+use accel_driver_nydus::reader::{Bootstrap, check_chunk, check_chunk_of_batch, uncompressed_batch};
 use accel_image::Digest;
 use accel_stream::{LayerReader, Limits, TarReader};
 use accel_test_support::nydus::{blob_with, ends_as_v5, reseal, v5_blob_with};
@@ -33,21 +33,42 @@ const V5_MAGIC: [u8; 4] = *b"SFAR";
 
 static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(1));
 
-/// Blobs in memory, and the version of RAFS that they are of.
+/// What blobs are made with.
+#[derive(Clone, Copy)]
+enum Made {
+    V6,
+    V5,
+    /// Of RAFS v6, with batches.
+    Batched,
+}
+
+impl Made {
+    const ALL: [Self; 3] = [Self::V6, Self::V5, Self::Batched];
+
+    fn options(self) -> NydusOptions {
+        let options = NydusOptions { chunk_size: ByteSize(4096), ..NydusOptions::default() };
+        match self {
+            Self::V6 => options,
+            Self::V5 => NydusOptions { fs_version: 5, ..options },
+            Self::Batched => NydusOptions { batch_size: ByteSize(4096), ..options },
+        }
+    }
+}
+
+/// Blobs in memory, and what they are made with.
 struct Store {
-    fs_version: u8,
+    made: Made,
     blobs: HashMap<Digest, Vec<u8>>,
     parts: Vec<Part>,
 }
 
 impl Store {
-    fn of(fs_version: u8) -> Self {
-        Self { fs_version, blobs: HashMap::new(), parts: Vec::new() }
+    fn of(made: Made) -> Self {
+        Self { made, blobs: HashMap::new(), parts: Vec::new() }
     }
 
     fn driver(&self) -> Nydus {
-        let fs_version = self.fs_version;
-        Nydus::new(NydusOptions { fs_version, chunk_size: ByteSize(4096), ..NydusOptions::default() }, LIMITS)
+        Nydus::new(self.made.options(), LIMITS)
     }
 
     fn add(&mut self, blob: Vec<u8>) {
@@ -92,6 +113,7 @@ fn lower() -> Vec<u8> {
         dir("d/"),
         file("d/f", vec![7; 9000]).xattr("user.a", b"1"),
         file("e", b"x"),
+        file("f", b"batched with e"),
         symlink("s", "d/f"),
         hardlink("h", "d/f"),
     ])
@@ -101,16 +123,16 @@ fn upper() -> Vec<u8> {
     tar(&[whiteout("e"), opaque("d"), file("d/new/g", b"y"), hardlink("below", "h"), file("s", b"")])
 }
 
-/// Bootstraps of layers and of an image, of both versions.
+/// Bootstraps of layers and of an image, of both versions and with batches.
 fn bootstraps() -> Vec<Vec<u8>> {
-    [6, 5].into_iter().flat_map(bootstraps_of).collect()
+    Made::ALL.into_iter().flat_map(bootstraps_of).collect()
 }
 
-fn bootstraps_of(fs_version: u8) -> Vec<Vec<u8>> {
-    let mut store = Store::of(fs_version);
+fn bootstraps_of(made: Made) -> Vec<Vec<u8>> {
+    let mut store = Store::of(made);
     [lower(), upper()].iter().for_each(|tar| store.convert(tar).expect("it can be represented"));
     let of_layer = |blob: &Vec<u8>| {
-        if fs_version == 5 {
+        if matches!(made, Made::V5) {
             // It ends with a digest, and the blob with a header.
             let begin = blob.windows(4).rposition(|bytes| bytes == V5_MAGIC).expect("our own blob");
             return blob[begin..blob.len() - 32 - 512].to_vec();
@@ -130,7 +152,7 @@ fn bootstraps_of(fs_version: u8) -> Vec<Vec<u8>> {
 fn read_bootstrap(boot: &[u8]) -> bool {
     let is_accepted = walk(boot);
     let is_v5 = boot.starts_with(&V5_MAGIC);
-    let mut store = Store::of(if is_v5 { 5 } else { 6 });
+    let mut store = Store::of(if is_v5 { Made::V5 } else { Made::Batched });
     store.convert(&lower()).expect("it can be represented");
     store.add(if is_v5 { v5_blob_with(boot) } else { blob_with(boot) });
     if let Ok(merged) = store.merge() {
@@ -139,13 +161,13 @@ fn read_bootstrap(boot: &[u8]) -> bool {
     is_accepted
 }
 
-/// Blobs of layers with and without contents, of both versions.
+/// Blobs of layers with and without contents, of both versions and with batches.
 fn blobs() -> Vec<Vec<u8>> {
-    [6, 5].into_iter().flat_map(blobs_of).collect()
+    Made::ALL.into_iter().flat_map(blobs_of).collect()
 }
 
-fn blobs_of(fs_version: u8) -> Vec<Vec<u8>> {
-    let mut store = Store::of(fs_version);
+fn blobs_of(made: Made) -> Vec<Vec<u8>> {
+    let mut store = Store::of(made);
     let empty = tar(&[dir("d/"), hardlink("below", "h")]);
     [lower(), upper(), empty].iter().for_each(|tar| store.convert(tar).expect("it can be represented"));
     store.parts.iter().map(|part| store.blobs[&part.digest].clone()).collect()
@@ -156,12 +178,37 @@ fn blobs_of(fs_version: u8) -> Vec<Vec<u8>> {
 fn read_blob(bytes: &[u8]) -> bool {
     let mut blob = bytes.to_vec();
     reseal(&mut blob);
-    let mut store = Store::of(if ends_as_v5(&blob) { 5 } else { 6 });
+    let mut store = Store::of(if ends_as_v5(&blob) { Made::V5 } else { Made::Batched });
     store.convert(&lower()).expect("it can be represented");
     store.add(blob);
     let merged = store.merge();
     assert!(merged.as_ref().map_or(true, |boot| walk(boot)), "our own bootstrap is refused");
-    merged.is_ok()
+    merged.is_ok_and(|boot| {
+        compare_chunks(boot, &store);
+        true
+    })
+}
+
+/// Reads what a bootstrap says of chunks, as `verify` does, whatever is there.
+fn compare_chunks(boot: Vec<u8>, store: &Store) {
+    let bootstrap = Bootstrap::parse(boot).expect("our own bootstrap");
+    let (compressor, most) = (bootstrap.compressor(), bootstrap.chunk_size() as usize);
+    let compared = bootstrap.walk(LIMITS, &mut |_, inode| {
+        for chunk in &inode.chunks {
+            let blob = &store.blobs[&bootstrap.blobs()[chunk.blob as usize].id];
+            let stored = usize::try_from(chunk.compressed_offset).ok().and_then(|begin| blob.get(begin..));
+            let Some(stored) = stored.and_then(|rest| rest.get(..chunk.compressed_size as usize)) else { continue };
+            // Only that nothing panics: what a hostile blob holds may be anything.
+            drop(match chunk.batch {
+                None => check_chunk(compressor, stored, chunk),
+                Some(_) => uncompressed_batch(compressor, stored, chunk, most).and_then(|batch| {
+                    assert!(batch.len() <= most);
+                    check_chunk_of_batch(&batch, chunk)
+                }),
+            });
+        }
+    });
+    assert!(compared.is_ok(), "our own bootstrap is refused");
 }
 
 /// Whether it can be walked.
@@ -178,17 +225,17 @@ fn walk(boot: &[u8]) -> bool {
 }
 
 fn tars() -> Vec<Vec<u8>> {
-    with_choices(4, &[lower(), upper(), nasty_tar(), tar(&[])])
+    with_choices(6, &[lower(), upper(), nasty_tar(), tar(&[])])
 }
 
 /// A tar that can be converted and merged gives an image that our own reader accepts, the same each time.
 fn convert(bytes: &[u8]) -> bool {
-    let choices = [(false, 6), (true, 6), (false, 5), (true, 5)];
-    let Some(((above, fs_version), bytes)) = choose(bytes, &choices) else { return false };
+    let choices = [false, true].map(|above| Made::ALL.map(|made| (above, made))).concat();
+    let Some(((above, made_with), bytes)) = choose(bytes, &choices) else { return false };
     let tar = repaired(bytes);
     let layers = if above { vec![lower(), tar] } else { vec![tar, upper()] };
     let made = || {
-        let mut store = Store::of(fs_version);
+        let mut store = Store::of(made_with);
         layers.iter().try_for_each(|layer| store.convert(layer))?;
         store.merge()
     };

@@ -42,6 +42,7 @@ fn reads_every_key_of_a_good_file() {
         (options.fs_version, options.compressor, options.chunk_size.0),
         (6, NydusCompressor::Lz4Block, 64 << 10)
     );
+    assert_eq!(options.batch_size.0, 16 << 10);
     assert_eq!((options.prefetch.as_slice(), entry.target.as_str()), (&[][..], "{repository}:{tag}-nydus"));
 }
 
@@ -65,7 +66,7 @@ fn a_nydus_image_refers_to_its_source_unless_it_is_not_to() {
 
 #[test]
 fn says_of_each_option_of_nydus_that_is_not_there_why() {
-    for key in ["oci_ref", "batch_size", "chunk_dict", "backend_type", "encrypt_recipients"] {
+    for key in ["oci_ref", "chunk_dict", "backend_type", "encrypt_recipients"] {
         let errors = parse(&with_rule(&format!("- convert: [{{ format: nydus, {key}: x }}]")), "x").unwrap_err();
         let shown = errors.to_string();
         assert!(shown.contains(key) && !shown.contains("not a known key"), "{shown}");
@@ -297,6 +298,7 @@ fn names_faults_of_rules() {
         ("- convert: [{ format: nydus, fs_version: 4 }]", 3, "rules[0].convert[0].fs_version", "write 6"),
         ("- convert: [{ format: nydus, compressor: gzip }]", 3, "rules[0].convert[0].compressor", "none of `zstd`"),
         ("- convert: [{ format: nydus, chunk_size: 3MiB }]", 3, "rules[0].convert[0].chunk_size", "power of two"),
+        ("- convert: [{ format: nydus, batch_size: 2MiB }]", 3, "rules[0].convert[0].batch_size", "chunk_size, 1MiB"),
         ("- convert: [{ format: nydus, prefetch: [bin] }]", 3, "rules[0].convert[0].prefetch", "absolute"),
         ("- convert: [{ format: nydus, level: 5 }]", 3, "rules[0].convert[0].level", "not a known key"),
         ("- convert: [{ format: nydus, oci_ref: true }]", 3, "rules[0].convert[0].oci_ref", "not in this version"),

@@ -18,6 +18,12 @@ pub struct NydusOptions {
     pub compressor: NydusCompressor,
     /// Files larger than this are split into chunks that are fetched alone: a power of two from 4KiB to 4MiB.
     pub chunk_size: ByteSize,
+    /// Files smaller than half of this are put together and compressed as one batch, smaller than this, that is fetched
+    /// as a whole: images of many small files are smaller, and quicker to read. A power of two from 4KiB to `chunk_size`;
+    /// 0 for none.
+    #[serde(skip_serializing_if = "is_zero")] // what is off changes no hash
+    #[schemars(extend("default" = "0"))]
+    pub batch_size: ByteSize,
     /// What nydusd fetches when a container starts: absolute paths of files and directories. `/` is everything; nothing
     /// is fetched ahead if the list is empty.
     pub prefetch: Vec<String>,
@@ -75,11 +81,16 @@ const VERSIONS: std::ops::RangeInclusive<u8> = 5..=6;
 /// The smallest and the largest `chunk_size`.
 const CHUNK_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=4 << 20;
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+const fn is_zero(size: &ByteSize) -> bool {
+    size.0 == 0
+}
+
 impl Default for NydusOptions {
     fn default() -> Self {
         let prefetch = vec!["/".to_owned()];
         let (compressor, chunk_size) = (NydusCompressor::default(), ByteSize(1 << 20));
-        Self { fs_version: 6, compressor, chunk_size, prefetch, merge_manifest: false }
+        Self { fs_version: 6, compressor, chunk_size, batch_size: ByteSize(0), prefetch, merge_manifest: false }
     }
 }
 
@@ -98,6 +109,7 @@ impl NydusOptions {
             let reason = format!("{} is not a power of two between 4KiB and 4MiB", self.chunk_size);
             return Err(("chunk_size", reason));
         }
+        self.check_batch_size()?;
         if let Some(glob) = self.prefetch.iter().find(|path| path.contains(['*', '?'])) {
             return Err((
                 "prefetch",
@@ -105,6 +117,24 @@ impl NydusOptions {
             ));
         }
         check_prefetch(&self.prefetch)
+    }
+
+    fn check_batch_size(&self) -> Result<(), (&'static str, String)> {
+        let ByteSize(batch) = self.batch_size;
+        if batch == 0 {
+            return Ok(());
+        }
+        if self.fs_version == 5 {
+            return Err(("batch_size", "RAFS v5 has no batches: leave it out, or `fs_version: 5`".to_owned()));
+        }
+        if batch < *CHUNK_BYTES.start() || batch > self.chunk_size.0 || !batch.is_power_of_two() {
+            let (chunk, batch) = (self.chunk_size, self.batch_size);
+            return Err((
+                "batch_size",
+                format!("{batch} is not 0 or a power of two between 4KiB and chunk_size, {chunk}"),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -116,17 +146,24 @@ mod tests {
     fn names_the_option_that_is_out_of_range() {
         let good = NydusOptions::default();
         let chunks = |bytes| NydusOptions { chunk_size: ByteSize(bytes), ..good.clone() };
+        let batches = |bytes| NydusOptions { batch_size: ByteSize(bytes), ..good.clone() };
         let rows = [
             ("fs_version", "write 6 or 5", NydusOptions { fs_version: 4, ..good.clone() }),
             ("fs_version", "write 6 or 5", NydusOptions { fs_version: 7, ..good.clone() }),
             ("chunk_size", "power of two", chunks(3 << 20)),
             ("chunk_size", "power of two", chunks(2 << 10)),
             ("chunk_size", "power of two", chunks(8 << 20)),
+            ("batch_size", "4KiB and chunk_size, 1MiB", batches(2 << 10)),
+            ("batch_size", "power of two", batches(96 << 10)),
+            ("batch_size", "power of two", batches(2 << 20)),
+            ("batch_size", "power of two", NydusOptions { chunk_size: ByteSize(4 << 10), ..batches(8 << 10) }),
+            ("batch_size", "RAFS v5 has no batches", NydusOptions { fs_version: 5, ..batches(64 << 10) }),
             ("prefetch", "glob", NydusOptions { prefetch: vec!["/usr/*".into()], ..good.clone() }),
             ("prefetch", "absolute", NydusOptions { prefetch: vec!["bin/sh".into()], ..good.clone() }),
         ];
         assert_eq!((good.check(), NydusOptions { fs_version: 5, ..good.clone() }.check()), (Ok(()), Ok(())));
         assert_eq!((chunks(4 << 10).check(), chunks(4 << 20).check()), (Ok(()), Ok(())));
+        assert_eq!((batches(4 << 10).check(), batches(1 << 20).check()), (Ok(()), Ok(())));
         for (key, reason, options) in rows {
             let (found, said) = options.check().unwrap_err();
             assert!(found == key && said.contains(reason), "{options:?}: {found}: {said}");

@@ -5,6 +5,7 @@ use accel_image::Digest;
 use super::layout::feature;
 use crate::compressor::Compressor;
 use crate::layer::ChunkPlace;
+use crate::layer::batch::has_batches;
 use crate::tree::{Body, Inode};
 use crate::version::Version;
 
@@ -16,6 +17,8 @@ pub(crate) const UNKNOWN_ID: [u8; ID_BYTES] = [b'x'; ID_BYTES];
 /// What blobs have whose only metadata are the bootstrap.
 const V5_FEATURES: u32 = feature::HAS_TAR_HEADER | feature::CAP_TAR_TOC;
 const V6_FEATURES: u32 = V5_FEATURES | feature::ALIGNED | feature::INLINED_CHUNK_DIGEST | feature::HAS_TOC;
+/// What blobs have besides in which there are batches.
+pub(crate) const BATCH_FEATURES: u32 = feature::BATCH | feature::CHUNK_INFO_V2;
 
 /// A chunk, by its blob's number in the image and its own in the blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +85,7 @@ impl Blob {
     ) -> Self {
         let features = match version {
             Version::V5 => V5_FEATURES,
+            Version::V6 if has_batches(&chunks) => V6_FEATURES | BATCH_FEATURES,
             Version::V6 => V6_FEATURES,
         };
         Self {

@@ -46,7 +46,11 @@ pub(crate) mod feature {
     pub(crate) const ALIGNED: u32 = 1;
     /// The blob holds the bootstrap in question: only in that of a layer.
     pub(crate) const INLINED_BOOTSTRAP: u32 = 2;
+    /// What is said of chunks has three words each.
+    pub(crate) const CHUNK_INFO_V2: u32 = 4;
     pub(crate) const INLINED_CHUNK_DIGEST: u32 = 0x20;
+    /// Small chunks are stored together.
+    pub(crate) const BATCH: u32 = 0x80;
     pub(crate) const HAS_TAR_HEADER: u32 = 0x1000_0000;
     pub(crate) const HAS_TOC: u32 = 0x2000_0000;
     pub(crate) const CAP_TAR_TOC: u32 = 0x4000_0000;
@@ -72,6 +76,7 @@ pub(crate) const IMPLICIT_DIRECTORY: u8 = 0x69;
 
 /// Flags of an entry of the chunk table.
 pub(crate) const CHUNK_COMPRESSED: u32 = 1;
+pub(crate) const CHUNK_IN_BATCH: u32 = 8;
 
 /// Blobs in one image: a device's number has 8 bits, and 0 is the bootstrap.
 pub(crate) const MOST_BLOBS: usize = 254;

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use super::blobs::ChunkRef;
 use super::layout::{
-    BLOCK_BYTES, CHUNK_COMPRESSED, CHUNK_INDEXES, EXTENDED_INODE, IMPLICIT_DIRECTORY, INODE_RESERVED, data_layout, mode,
+    BLOCK_BYTES, CHUNK_COMPRESSED, CHUNK_IN_BATCH, CHUNK_INDEXES, EXTENDED_INODE, IMPLICIT_DIRECTORY, INODE_RESERVED,
+    data_layout, mode,
 };
 use super::place::{Plan, head_bytes, split};
 use super::{Extra, Image, directory, superblock};
@@ -129,16 +130,18 @@ fn chunk_format(image: &Image<'_>, inode: &Inode, size: u64) -> u32 {
 /// What is said of a chunk; `file_offset` is where it begins in a file, 0 where that is not said.
 pub(super) fn chunk_entry(image: &Image<'_>, chunk: ChunkRef, file_offset: u64) -> Vec<u8> {
     let place = image.blobs.chunk(chunk);
-    let flags = if place.is_compressed() { CHUNK_COMPRESSED } else { 0 };
+    let compressed = if place.is_compressed() { CHUNK_COMPRESSED } else { 0 };
+    let (in_batch, batch_place) = place.batch.map_or((0, 0), |batch| (CHUNK_IN_BATCH, batch.offset()));
     let mut entry = place.digest.as_bytes().to_vec();
-    for word in [chunk.blob() as u32, flags, place.stored_bytes, place.bytes] {
+    for word in [chunk.blob() as u32, compressed | in_batch, place.stored_bytes, place.bytes] {
         entry.extend(word.to_le_bytes());
     }
     for long in [place.offset, u64::from(place.block) * BLOCK_BYTES, file_offset] {
         entry.extend(long.to_le_bytes());
     }
     entry.extend(chunk.chunk().to_le_bytes());
-    entry.extend([0; 4]);
+    // Where others may have a checksum, which a flag says.
+    entry.extend(batch_place.to_le_bytes());
     entry
 }
 

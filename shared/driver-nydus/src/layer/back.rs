@@ -2,6 +2,7 @@
 
 use accel_driver::{Assemble, BlobWriter, Chunk, DriverError, Repeats, Unit};
 
+use super::batch::InBatch;
 use super::meta::ChunkPlace;
 use super::{tail, v5};
 use crate::bootstrap::{BLOCK_BYTES, Blob, ChunkRef};
@@ -28,6 +29,8 @@ pub(super) struct Back {
     refs: Vec<ChunkRef>,
     /// Where the next chunk lies when all are uncompressed.
     uncompressed: u64,
+    /// Where the member that was written last begins in the blob.
+    member: u64,
     tree: Option<Box<Tree>>,
 }
 
@@ -41,6 +44,7 @@ impl Back {
             chunks: Vec::new(),
             refs: Vec::new(),
             uncompressed: 0,
+            member: 0,
             tree: None,
         }
     }
@@ -48,28 +52,35 @@ impl Back {
     fn chunk(&mut self, unit: &Unit, chunk: &Chunk, blob: &mut BlobWriter<'_>) -> Result<(), DriverError> {
         let number = match self.repeats.written(&chunk.digest) {
             Some(number) => number,
-            None => self.new_chunk(unit.member_output(chunk.member), chunk, blob)?,
+            None => self.new_chunk(unit, chunk, blob)?,
         };
         self.refs.push(ChunkRef::new(0, number));
         Ok(())
     }
 
-    fn new_chunk(&mut self, stored: &[u8], chunk: &Chunk, blob: &mut BlobWriter<'_>) -> Result<u32, DriverError> {
+    fn new_chunk(&mut self, unit: &Unit, chunk: &Chunk, blob: &mut BlobWriter<'_>) -> Result<u32, DriverError> {
+        let stored = unit.member_output(chunk.member);
         // Left out although nothing before it is the same: two chunks whose digests agree in their first half.
         if stored.is_empty() {
             return Err(DriverError::Codec);
         }
+        let place = chunk.input - unit.member_of(chunk).input;
+        if place == 0 {
+            self.member = blob.offset();
+            blob.write(stored)?;
+        }
+        let is_compressed = || stored.len() < unit.member_input(chunk.member).len();
         let number = self.chunks.len() as u32; // the front counts them
         self.chunks.push(ChunkPlace {
             digest: chunk.digest,
-            offset: blob.offset(),
+            offset: self.member,
             stored_bytes: stored.len() as u32,
             bytes: chunk.len as u32,
             block: (self.uncompressed / BLOCK_BYTES) as u32,
+            batch: chunk.is_batched.then(|| InBatch::new(place as u32, is_compressed())),
         });
         self.uncompressed += (chunk.len as u64).next_multiple_of(BLOCK_BYTES);
         self.repeats.write(&chunk.digest, number);
-        blob.write(stored)?;
         Ok(number)
     }
 }

@@ -23,14 +23,18 @@ pub(super) struct Front<'s> {
     sink: &'s mut Sink<Record>,
     tree: Tree,
     chunk_bytes: u64,
+    /// Files smaller than half of this go into batches.
+    batch_bytes: u64,
     /// How many chunks there are so far, repeated ones included.
     chunks: u32,
     data_bytes: u64,
 }
 
 impl<'s> Front<'s> {
-    pub(super) fn new(sink: &'s mut Sink<Record>, chunk_bytes: u32, limits: Limits) -> Self {
-        Self { sink, tree: Tree::of_layer(limits), chunk_bytes: u64::from(chunk_bytes), chunks: 0, data_bytes: 0 }
+    /// Cuts into chunks and batches of these lengths; there are no batches if that of batches is 0.
+    pub(super) fn new(sink: &'s mut Sink<Record>, (chunk, batch): (u32, u32), limits: Limits) -> Self {
+        let (chunk_bytes, batch_bytes) = (u64::from(chunk), u64::from(batch));
+        Self { sink, tree: Tree::of_layer(limits), chunk_bytes, batch_bytes, chunks: 0, data_bytes: 0 }
     }
 
     /// Reads the layer to its end, and hands over the tree last.
@@ -152,9 +156,11 @@ impl<'s> Front<'s> {
 
     fn content(&mut self, entries: &mut Entries) -> Result<(), DriverError> {
         let mut left = entries.payload_left();
+        // At most a chunk is a batch, so this is a file of one chunk.
+        let cut = if left < self.batch_bytes / 2 { Cut::Batch } else { Cut::NewMember };
         while left > 0 {
             let len = left.min(self.chunk_bytes);
-            let index = self.sink.chunk(len as usize, Cut::NewMember, |buffer| read_payload(entries, buffer))?;
+            let index = self.sink.chunk(len as usize, cut, |buffer| read_payload(entries, buffer))?;
             self.sink.record(Record::Chunk(index));
             left -= len;
         }

@@ -43,7 +43,8 @@ fn about_chunks(out: &mut BlobWriter<'_>, blob: &mut Blob, toc: &mut Toc) -> Res
     toc.add(section::DATA, Stored::Raw, data, 0, blob.data_bytes, blob.uncompressed_bytes);
     out.write(&tar_header(section::DATA, blob.data_bytes))?;
 
-    let array = meta::array(&blob.chunks).collect::<Vec<_>>().into_flattened();
+    let mut array = Vec::with_capacity(meta::array_bytes(&blob.chunks) as usize);
+    meta::write_array(&blob.chunks, &mut array).map_err(DriverError::Output)?;
     let compressed = match blob.compressor {
         Compressor::Zstd => Some(zstd::bulk::compress(&array, ZSTD_LEVEL).map_err(|_| DriverError::Codec)?),
         // Readers of image layers know no LZ4 here.

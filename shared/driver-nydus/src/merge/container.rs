@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 
 use crate::bootstrap::{BLOCK_BYTES, Blob, Image, Plan};
 use crate::hashed::Hashed;
-use crate::layer::meta::{self, CHUNK_META_BYTES};
+use crate::layer::meta;
 use crate::names::BOOTSTRAP_PATH;
 use crate::version::Version;
 
@@ -47,15 +47,13 @@ pub(super) fn write(image: &Image<'_>, plan: &Plan<'_>, output: &mut dyn Write) 
 
 /// The array of the blob's chunks, padded to a block, and its header.
 fn write_meta<W: Write>(blob: &Blob, tar: &mut Hashed<W>) -> io::Result<()> {
-    let array_bytes = (blob.chunks.len() * CHUNK_META_BYTES) as u64;
+    let array_bytes = meta::array_bytes(&blob.chunks);
     let padding = array_bytes.next_multiple_of(BLOCK_BYTES) - array_bytes;
     let meta_header = meta::header(blob);
     let bytes = array_bytes + padding + meta_header.len() as u64;
     let path = format!("image/{}.blob.meta", String::from_utf8_lossy(&blob.id));
     tar.write_all(&header(&path, tar::EntryType::Regular, 0o444, bytes))?;
-    for chunk in meta::array(&blob.chunks) {
-        tar.write_all(&chunk)?;
-    }
+    meta::write_array(&blob.chunks, tar)?;
     tar.write_all(&[0; BLOCK_BYTES as usize][..padding as usize])?;
     tar.write_all(&meta_header)
 }

@@ -1,10 +1,13 @@
 //! One converted layer, read back from its blob in two requests.
 
+use std::io;
+
 use accel_driver::{Blobs, DriverError, Part};
 use accel_image::{Digest, Hasher};
 use accel_stream::StreamError;
 
 use crate::bootstrap::Blob;
+use crate::hashed::Hashed;
 use crate::layer::meta;
 use crate::reader::tail::{Section, Sections, TAIL_BYTES};
 use crate::reader::{Bootstrap, FormatError, v5_tail as v5};
@@ -52,10 +55,10 @@ pub(super) fn read(part: &Part, blobs: &mut dyn Blobs, version: Version) -> Resu
 
 /// Whether the sections `array` and `header` say of the chunks what `blob`, which comes from the bootstrap, says.
 pub(super) fn is_about(blob: &Blob, array: &Section, header: &Section) -> bool {
-    let mut hasher = Hasher::default();
-    meta::array(&blob.chunks).for_each(|chunk| hasher.update(&chunk));
+    let mut array_hashed = Hashed::new(io::sink());
+    let hashed = meta::write_array(&blob.chunks, &mut array_hashed).is_ok();
     let mut header_hasher = Hasher::default();
     header_hasher.update(&meta::header(blob));
     let place = (array.offset, array.stored_bytes) == (blob.meta.offset, blob.meta.stored_bytes);
-    place && array.holds(hasher) && header.holds(header_hasher)
+    hashed && place && array.holds(array_hashed.hasher) && header.holds(header_hasher)
 }

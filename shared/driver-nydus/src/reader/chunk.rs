@@ -1,10 +1,13 @@
-//! The bytes of one chunk.
+//! The bytes of chunks and batches.
+
+use std::borrow::Cow;
 
 use accel_image::Digest;
 
 use super::fault::FormatError;
 use super::tables::ChunkRef;
 use crate::compressor::Compressor;
+use crate::layer::InBatch;
 
 /// Whether `stored`, the bytes of a blob where `chunk` says, decompress to what it says.
 ///
@@ -25,17 +28,57 @@ pub fn check_chunk(compressor: Compressor, stored: &[u8], chunk: &ChunkRef) -> R
     if digest == chunk.digest { Ok(()) } else { Err(fault("it has another digest")) }
 }
 
+/// The content of the batch that `chunk` is in, at most `most` bytes; `stored` are the bytes of a blob where it says.
+///
+/// # Errors
+/// [`FormatError::Chunk`].
+pub fn uncompressed_batch<'s>(
+    compressor: Compressor,
+    stored: &'s [u8],
+    chunk: &ChunkRef,
+    most: usize,
+) -> Result<Cow<'s, [u8]>, FormatError> {
+    let fault = |reason| FormatError::Chunk { offset: chunk.compressed_offset, reason };
+    if stored.len() != chunk.compressed_size as usize || stored.len() > most {
+        return Err(fault("its batch has another length"));
+    }
+    if !chunk.batch.is_some_and(InBatch::is_compressed) {
+        return Ok(stored.into());
+    }
+    let content = decompress_up_to(compressor, stored, most);
+    content.map(Cow::from).ok_or_else(|| fault("its batch cannot be decompressed"))
+}
+
+/// Whether `batch`, an uncompressed batch, has `chunk` where it says.
+///
+/// # Errors
+/// [`FormatError::Chunk`].
+pub fn check_chunk_of_batch(batch: &[u8], chunk: &ChunkRef) -> Result<(), FormatError> {
+    let fault = |reason| FormatError::Chunk { offset: chunk.compressed_offset, reason };
+    let begin = chunk.batch.map_or(0, InBatch::offset) as usize;
+    let content = batch.get(begin..).and_then(|rest| rest.get(..chunk.uncompressed_size as usize));
+    match content {
+        None => Err(fault("it ends beyond its batch")),
+        Some(content) if Digest::of(content) == chunk.digest => Ok(()),
+        Some(_) => Err(fault("it has another digest")),
+    }
+}
+
 /// The `size` bytes that `stored` decompresses to.
 fn decompress(compressor: Compressor, stored: &[u8], size: usize) -> Option<Vec<u8>> {
-    let content = match compressor {
-        Compressor::None => return None,
+    decompress_up_to(compressor, stored, size).filter(|content| content.len() == size)
+}
+
+/// The bytes that `stored` decompresses to, if they are at most `most`.
+fn decompress_up_to(compressor: Compressor, stored: &[u8], most: usize) -> Option<Vec<u8>> {
+    match compressor {
+        Compressor::None => None,
         Compressor::Lz4Block => {
-            let mut content = vec![0; size];
+            let mut content = vec![0; most];
             let filled = lz4_flex::block::decompress_into(stored, &mut content).ok()?;
             content.truncate(filled);
-            content
+            Some(content)
         }
-        Compressor::Zstd => zstd::bulk::decompress(stored, size).ok()?,
-    };
-    (content.len() == size).then_some(content)
+        Compressor::Zstd => zstd::bulk::decompress(stored, most).ok(),
+    }
 }

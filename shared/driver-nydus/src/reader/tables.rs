@@ -4,9 +4,12 @@ use accel_image::Digest;
 
 use super::bytes::Bytes;
 use super::fault::FormatError;
-use crate::bootstrap::{self, BLOB_BYTES, BLOCK_BYTES, CHUNK_BYTES, ID_BYTES, MOST_BLOBS, MOST_CHUNKS, MetaPlace};
+use crate::bootstrap::{
+    self, BLOB_BYTES, BLOCK_BYTES, CHUNK_BYTES, CHUNK_COMPRESSED, CHUNK_IN_BATCH, ID_BYTES, MOST_BLOBS, MOST_CHUNKS,
+    MetaPlace, feature,
+};
 use crate::compressor::Compressor;
-use crate::layer::ChunkPlace;
+use crate::layer::{ChunkPlace, InBatch};
 
 /// A blob that a bootstrap refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,12 @@ pub struct Blob {
 }
 
 impl Blob {
+    /// Whether small chunks of it are stored together, in batches.
+    #[must_use]
+    pub const fn has_batches(&self) -> bool {
+        self.features & feature::BATCH != 0
+    }
+
     pub(super) fn table(at: Bytes<'_>, offset: u64, len: u32) -> Result<Vec<Self>, FormatError> {
         let what = "table of blobs";
         let table = at.slice(what, offset, len.into())?;
@@ -81,12 +90,15 @@ pub struct ChunkRef {
     pub index: u32,
     /// Of its uncompressed bytes.
     pub digest: Digest,
-    /// Where it begins in the blob.
+    /// Where it, or the batch that it is in, begins in the blob.
     pub compressed_offset: u64,
-    /// How long it is there; as long as uncompressed if it is stored as it is.
+    /// How long it or the batch is there; as long as uncompressed if it is stored as it is. 0 of a chunk in a batch whose
+    /// place the bootstrap does not say, as other tools leave it.
     pub compressed_size: u32,
     /// How long it is uncompressed.
     pub uncompressed_size: u32,
+    /// Its place in a batch, if it is in one.
+    pub batch: Option<InBatch>,
 }
 
 /// The table of chunks, in the order of blobs and numbers. 60 bytes a chunk.
@@ -117,8 +129,11 @@ impl ChunkTable {
         if rows.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(FormatError::part(TABLE, "it has a chunk twice"));
         }
-        let place = |row: u32| chunk_place_in_blocks(TABLE, Bytes(&entries[row as usize]));
-        let places = rows.iter().map(|(_, row)| place(*row)).collect::<Result<_, _>>()?;
+        let place = |(chunk, row): &(bootstrap::ChunkRef, u32)| {
+            let has_batches = blobs.get(chunk.blob()).is_some_and(Blob::has_batches);
+            place_in_table(Bytes(&entries[*row as usize]), has_batches)
+        };
+        let places = rows.iter().map(place).collect::<Result<_, _>>()?;
         Ok(Self { refs: rows.into_iter().map(|(chunk, _)| chunk).collect(), places })
     }
 
@@ -137,14 +152,37 @@ impl ChunkTable {
         if !self.refs.iter().enumerate().all(in_order) {
             return Err(FormatError::part(TABLE, "it does not have all chunks of the layer"));
         }
+        if self.places.iter().any(|place| place.stored_bytes == 0) {
+            return Err(FormatError::part(TABLE, "it does not say where a chunk is"));
+        }
         Ok(self.places)
     }
 }
 
 const TABLE: &str = "table of chunks";
 
-/// What an entry says of a chunk; `what` has the entry.
-pub(super) fn chunk_place(what: &'static str, entry: Bytes<'_>) -> Result<ChunkPlace, FormatError> {
+/// What the table says of a chunk of a blob that may have batches.
+fn place_in_table(entry: Bytes<'_>, has_batches: bool) -> Result<ChunkPlace, FormatError> {
+    let flags = entry.u32(TABLE, 36)?;
+    let place = chunk_place_in_blocks(TABLE, entry, has_batches)?;
+    if flags & CHUNK_IN_BATCH == 0 {
+        return Ok(place);
+    }
+    let offset = entry.u32(TABLE, 76)?;
+    let end = u64::from(offset) + u64::from(place.bytes);
+    if !has_batches || place.stored_bytes == 0 || end > u64::from(InBatch::MOST) {
+        return Err(FormatError::part(TABLE, "a chunk has an impossible place in a batch"));
+    }
+    Ok(ChunkPlace { batch: Some(InBatch::new(offset, flags & CHUNK_COMPRESSED != 0)), ..place })
+}
+
+/// What an entry says of a chunk but for its batch; `what` has the entry. It must say where the chunk is, unless that
+/// `may_be_unsaid`.
+pub(super) fn chunk_place(
+    what: &'static str,
+    entry: Bytes<'_>,
+    may_be_unsaid: bool,
+) -> Result<ChunkPlace, FormatError> {
     let mut digest = [0; 32];
     digest.copy_from_slice(entry.slice(what, 0, 32)?);
     let block = u32::try_from(entry.u64(what, 56)? / BLOCK_BYTES);
@@ -154,17 +192,23 @@ pub(super) fn chunk_place(what: &'static str, entry: Bytes<'_>) -> Result<ChunkP
         stored_bytes: entry.u32(what, 40)?,
         bytes: entry.u32(what, 44)?,
         block: block.map_err(|_| FormatError::part(what, "an offset is too large"))?,
+        batch: None,
     };
-    if place.bytes == 0 || place.stored_bytes == 0 || place.offset >= 1 << 40 {
+    let is_unsaid = place.stored_bytes == 0 && !may_be_unsaid;
+    if place.bytes == 0 || is_unsaid || place.offset >= 1 << 40 {
         return Err(FormatError::part(what, "a chunk has an impossible place or length"));
     }
     Ok(place)
 }
 
 /// The same of a chunk that begins at a block when uncompressed.
-pub(super) fn chunk_place_in_blocks(what: &'static str, entry: Bytes<'_>) -> Result<ChunkPlace, FormatError> {
+pub(super) fn chunk_place_in_blocks(
+    what: &'static str,
+    entry: Bytes<'_>,
+    may_be_unsaid: bool,
+) -> Result<ChunkPlace, FormatError> {
     if entry.u64(what, 56)? % BLOCK_BYTES != 0 {
         return Err(FormatError::part(what, "a chunk does not begin at a block"));
     }
-    chunk_place(what, entry)
+    chunk_place(what, entry, may_be_unsaid)
 }

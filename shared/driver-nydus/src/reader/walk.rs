@@ -122,6 +122,7 @@ impl Bootstrap {
                 compressed_offset: place.offset,
                 compressed_size: place.stored_bytes,
                 uncompressed_size: place.bytes,
+                batch: place.batch,
             })
         });
         chunks.collect()

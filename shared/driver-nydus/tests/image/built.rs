@@ -7,7 +7,9 @@ use accel_domain::{ByteSize, NydusCompressor, NydusOptions};
 use accel_driver::conformance::{Downloads, Kept};
 use accel_driver::{Blobs, Converted, Driver, DriverError, Merged, Part, Pool};
 use accel_driver_nydus::Nydus;
-use accel_driver_nydus::reader::{Bootstrap, ChunkRef, Compressor, Inode, check_chunk};
+use accel_driver_nydus::reader::{
+    Bootstrap, ChunkRef, Compressor, Inode, check_chunk, check_chunk_of_batch, uncompressed_batch,
+};
 use accel_image::Digest;
 use accel_stream::{EntryKind, LayerReader, Limits, TarReader};
 use accel_test_support::tree::{Kind, Node, diff};
@@ -30,7 +32,12 @@ pub(crate) fn options(compressor: NydusCompressor, chunk_size: u64) -> NydusOpti
 
 /// The same of RAFS v5.
 pub(crate) fn v5(options: &NydusOptions) -> NydusOptions {
-    NydusOptions { fs_version: 5, ..options.clone() }
+    NydusOptions { fs_version: 5, batch_size: ByteSize(0), ..options.clone() }
+}
+
+/// Chunks of 1 MiB, and batches of this length.
+pub(crate) fn batches(compressor: NydusCompressor, batch_size: u64) -> NydusOptions {
+    NydusOptions { batch_size: ByteSize(batch_size), ..options(compressor, 1 << 20) }
 }
 
 /// Small chunks, so that files have several.
@@ -178,6 +185,11 @@ impl Built {
     pub(crate) fn chunk(&self, bootstrap: &Bootstrap, chunk: &ChunkRef) -> Vec<u8> {
         let blob = &self.blobs[&bootstrap.blobs()[chunk.blob as usize].id];
         let stored = &blob[chunk.compressed_offset as usize..][..chunk.compressed_size as usize];
+        if let Some(place) = chunk.batch {
+            let batch = self.batch(bootstrap, chunk);
+            check_chunk_of_batch(&batch, chunk).unwrap();
+            return batch[place.offset() as usize..][..chunk.uncompressed_size as usize].to_vec();
+        }
         check_chunk(bootstrap.compressor(), stored, chunk).unwrap();
         if chunk.compressed_size == chunk.uncompressed_size {
             return stored.to_vec();
@@ -188,6 +200,23 @@ impl Built {
             Compressor::None => panic!("a chunk shrank"),
         };
         assert_eq!(content.len(), chunk.uncompressed_size as usize);
+        content
+    }
+}
+
+impl Built {
+    /// The batch that a chunk is in.
+    fn batch(&self, bootstrap: &Bootstrap, chunk: &ChunkRef) -> Vec<u8> {
+        let blob = &self.blobs[&bootstrap.blobs()[chunk.blob as usize].id];
+        let stored = &blob[chunk.compressed_offset as usize..][..chunk.compressed_size as usize];
+        let most = bootstrap.chunk_size() as usize;
+        let content = match (bootstrap.compressor(), chunk.batch.unwrap().is_compressed()) {
+            (_, false) => stored.to_vec(),
+            (Compressor::Zstd, true) => zstd::decode_all(stored).unwrap(),
+            (Compressor::Lz4Block, true) => lz4_flex::block::decompress(stored, most).unwrap(),
+            (Compressor::None, true) => panic!("a batch shrank"),
+        };
+        assert_eq!(*uncompressed_batch(bootstrap.compressor(), stored, chunk, most).unwrap(), *content);
         content
     }
 }
@@ -215,7 +244,8 @@ pub(crate) fn checked(layers: &[&[Entry]], options: &NydusOptions) -> Built {
 /// As [`checked`], of tars.
 pub(crate) fn checked_tars(layers: &[Vec<u8>], options: &NydusOptions) -> Built {
     let [built, _] = [options.fs_version, 11 - options.fs_version].map(|fs_version| {
-        let built = build_tars(layers, &NydusOptions { fs_version, ..options.clone() }).unwrap();
+        let options = if fs_version == 5 { v5(options) } else { NydusOptions { fs_version, ..options.clone() } };
+        let built = build_tars(layers, &options).unwrap();
         assert_eq!(built.bootstrap().version().number(), fs_version);
         assert_eq!(differences(&built, layers), Vec::<String>::new(), "RAFS v{fs_version}");
         built

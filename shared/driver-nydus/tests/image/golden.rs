@@ -5,7 +5,7 @@ use accel_domain::{NydusCompressor, NydusOptions};
 use accel_test_support::Entry;
 use accel_test_support::tar::{char_device, dir, file, hardlink, symlink, whiteout};
 
-use crate::built::{build, options, v5};
+use crate::built::{batches, build, options, v5};
 
 /// Of its own, so that no other test's wish for an entry changes it.
 fn fixture() -> [Vec<Entry>; 2] {
@@ -60,6 +60,13 @@ fn output_did_not_change() {
             "d40fcb6e89a6ba4d53ac6cb648478362063e3a459d6210f8e0bcaf570f0487f8",
             "fff297ec63f5edfe018ce9e7bb3de7a866e628e6b68e8a4dc32fdcc8ebd91413",
             "96a714a6059bf3db420b14a10ba513685b780e540c857013907fc7e600fa92b6",
+        ),
+        (
+            "batches of 256 KiB",
+            batches(NydusCompressor::Zstd, 1 << 18),
+            "e8314a0281235773577bd67f7317eb6eb64ca8d305bc09be33ca7538861130ba",
+            "78ed01b6e7dbb1d8ac1ec2295c79e6b323a944e4ab38ec85dffff7fdf73ee1ad",
+            "12c00fbd6908298a5168ca35062b5fe4d285a3ff6190222feedfa81e80b10b19",
         ),
         (
             "RAFS v5",

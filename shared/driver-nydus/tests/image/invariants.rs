@@ -9,7 +9,7 @@ use accel_stream::Limits;
 use accel_test_support::tar::{dir, file, nasty_tar};
 use accel_test_support::{Entry, compress, noise, tar, text};
 
-use crate::built::{Store, build, checked, options, part, small_chunks, v5};
+use crate::built::{Store, batches, build, checked, options, part, small_chunks, v5};
 
 #[test]
 fn odd_layers_pass_the_suite_of_all_drivers() {
@@ -19,6 +19,8 @@ fn odd_layers_pass_the_suite_of_all_drivers() {
         options(NydusCompressor::Lz4Block, 65_536),
         options(NydusCompressor::None, 4 << 20),
         v5(&small_chunks()),
+        batches(NydusCompressor::Zstd, 1 << 20),
+        batches(NydusCompressor::Lz4Block, 4096),
     ];
     for options in every {
         let driver = Nydus::new(options, Limits::default());
@@ -34,6 +36,7 @@ fn every_option_gives_a_readable_image() {
         for chunk_size in [4096, 1 << 20, 4 << 20] {
             checked(&[&layer, &[file("more", text(2, 5_000_000))]], &options(compressor, chunk_size));
         }
+        checked(&[&layer, &[file("more", text(2, 5_000_000))]], &batches(compressor, 1 << 20));
     }
 }
 
@@ -54,7 +57,8 @@ fn repeating() -> Vec<Entry> {
 #[test]
 fn threads_change_no_byte() {
     let layer = tar(&repeating());
-    for options in [NydusOptions::default(), small_chunks(), v5(&small_chunks())] {
+    let every = [NydusOptions::default(), small_chunks(), v5(&small_chunks()), batches(NydusCompressor::Zstd, 1 << 18)];
+    for options in every {
         let digests: Vec<Digest> = [1, 2, 8, 8, 8]
             .map(|threads| {
                 let driver = Nydus::new(options.clone(), Limits::default());
@@ -95,6 +99,7 @@ fn nothing_of_the_machine_is_in_the_output() {
 fn tiny_files_without_end_need_little_room() {
     let files: Vec<Entry> = (0..20_000).map(|at| file(format!("d{}/{at}", at % 7), at.to_string())).collect();
     checked(&[&files], &NydusOptions::default());
+    checked(&[&files], &batches(NydusCompressor::Zstd, 1 << 20));
 }
 
 #[test]

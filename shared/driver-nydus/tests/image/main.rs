@@ -4,6 +4,7 @@
 
 mod built;
 
+mod batch;
 mod blob;
 mod golden;
 mod invariants;

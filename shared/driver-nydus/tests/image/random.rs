@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use accel_domain::{NydusCompressor, NydusOptions};
+use accel_domain::{ByteSize, NydusCompressor, NydusOptions};
 use accel_driver::conformance::Kept;
 use accel_driver::{Driver, DriverError, Pool, conformance};
 use accel_driver_nydus::Nydus;
@@ -11,7 +11,7 @@ use accel_test_support::tar::{char_device, dir, fifo, file, hardlink, opaque, sy
 use accel_test_support::{Entry, Tree, tar};
 use proptest::prelude::*;
 
-use crate::built::{Store, build_tars, differences, options, part};
+use crate::built::{Store, build_tars, differences, options, part, v5};
 
 /// Few names, so that paths repeat, links find targets and layers meet.
 fn name() -> impl Strategy<Value = String> {
@@ -44,8 +44,14 @@ fn entry() -> impl Strategy<Value = Entry> {
 fn any_options() -> impl Strategy<Value = NydusOptions> {
     let compressor =
         prop::sample::select(vec![NydusCompressor::Zstd, NydusCompressor::Lz4Block, NydusCompressor::None]);
-    (compressor, prop::sample::select(vec![4096, 8192, 1 << 20]), 5..=6_u8)
-        .prop_map(|(compressor, chunk, fs_version)| NydusOptions { fs_version, ..options(compressor, chunk) })
+    let sizes = vec![(4096, 0), (4096, 4096), (8192, 0), (1 << 20, 0), (1 << 20, 8192), (1 << 20, 1 << 16)];
+    (compressor, prop::sample::select(sizes), 5..=6_u8).prop_map(|(compressor, (chunk, batch), fs_version)| {
+        let made = options(compressor, chunk);
+        match fs_version {
+            5 => v5(&made),
+            _ => NydusOptions { batch_size: ByteSize(batch), ..made },
+        }
+    })
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! The bootstrap layer of a Nydus image: what the file system over all layers holds.
 
 use accel_driver_nydus::FS_VERSION;
-use accel_driver_nydus::reader::{Bootstrap, Inode};
+use accel_driver_nydus::reader::{Blob, Bootstrap, Inode};
 use accel_image::Descriptor;
 use accel_registry::End;
 use accel_stream::{EntryKind, Limits};
@@ -61,6 +61,7 @@ fn empty(bootstrap: &Bootstrap, bytes: u64) -> BootstrapContents {
         size: bytes,
         compressor: bootstrap.compressor().name(),
         chunk_size: bootstrap.chunk_size(),
+        batches: bootstrap.blobs().iter().any(Blob::has_batches),
         blobs: bootstrap.blobs().iter().map(|blob| blob.id).collect(),
         chunks: bootstrap.blobs().iter().map(|blob| u64::from(blob.chunk_count)).sum(),
         files: 0,

@@ -142,6 +142,8 @@ pub struct BootstrapContents {
     pub compressor: &'static str,
     /// The longest chunk.
     pub chunk_size: u64,
+    /// Whether small chunks are stored together, in batches.
+    pub batches: bool,
     /// The blobs that hold what the files hold.
     pub blobs: Vec<Digest>,
     /// Chunks of those blobs.

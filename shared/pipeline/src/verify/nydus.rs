@@ -5,6 +5,7 @@
 mod chunks;
 mod facts;
 mod overlay;
+mod stored;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -47,6 +47,13 @@ async fn every_option_makes_right_images() {
         NydusOptions { chunk_size: ByteSize(4 << 20), prefetch: Vec::new(), ..NydusOptions::default() },
         NydusOptions { prefetch: vec!["/home".into(), "/nothing".into()], ..NydusOptions::default() },
         NydusOptions { fs_version: 5, ..NydusOptions::default() },
+        NydusOptions { batch_size: ByteSize(1 << 20), ..NydusOptions::default() },
+        NydusOptions {
+            compressor: NydusCompressor::Lz4Block,
+            chunk_size: ByteSize(4096),
+            batch_size: ByteSize(4096),
+            ..NydusOptions::default()
+        },
     ];
     for options in rows {
         let stage = Stage::new().await;
@@ -178,6 +185,22 @@ async fn a_registry_that_has_other_bytes_than_it_says_is_a_difference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_image_with_batches_is_verified_and_inspected() {
+    let stage = Stage::new().await;
+    ImageBuilder::new().layer(&tar(&base())).layer(&tar(&top())).push(stage.content(), APP, Some("1"));
+    let options = NydusOptions { batch_size: ByteSize(1 << 20), ..NydusOptions::default() };
+    Box::pin(stage.convert(Output::new(FormatOptions::Nydus(options)), "2")).await;
+    let report = stage.verify("1", "2").await;
+    assert_eq!((report.differences, report.chunks), (Vec::new(), 2), "one is of a file that is gone");
+    let inspected = stage.inspect("2").await;
+    assert!(inspected.images[0].layers[2].bootstrap.as_ref().unwrap().batches);
+    let digest = stage.document("2")["layers"][0]["digest"].as_str().unwrap().to_owned();
+    stage.registry.rule(Rule::on(Request::BlobGet, Fault::WrongBytes).path(&digest));
+    let report = stage.verify("1", "2").await;
+    assert!(report.differences.iter().any(|found| found.contains(&digest)), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn counts_what_a_bootstrap_holds() {
     let stage = converted().await;
     stage.registry.forget_requests();
@@ -189,6 +212,7 @@ async fn counts_what_a_bootstrap_holds() {
     assert!(layers[0].made_with.as_ref().unwrap().starts_with("nydus/1 "));
     let bootstrap = layers[2].bootstrap.as_ref().unwrap();
     assert_eq!((bootstrap.fs_version, bootstrap.compressor, bootstrap.chunk_size), (6, "zstd", 1 << 20));
+    assert!(!bootstrap.batches);
     assert_eq!((bootstrap.files, bootstrap.directories, bootstrap.symlinks), (3, 2, 1));
     assert_eq!((bootstrap.hardlinks, bootstrap.others, bootstrap.file_bytes), (2, 1, 100_100));
     assert_eq!((&bootstrap.blobs[..], bootstrap.prefetched), (&[layers[0].digest][..], 1), "the second holds no data");

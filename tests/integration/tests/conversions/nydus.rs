@@ -1,7 +1,7 @@
 //! Nydus: the layers of an image become blobs, and a layer behind them says what file system they are together.
 
 use accel_domain::task::{State, Task};
-use accel_domain::{Format, FormatOptions, NydusOptions, Output, Timestamp, marker};
+use accel_domain::{ByteSize, Format, FormatOptions, NydusOptions, Output, Timestamp, marker};
 use accel_image::{Digest, Manifest, media_type};
 use accel_pipeline::{
     Engine, Outcome, Stop, Tally, VerifyOptions, VerifyReport, convert_image, move_tag, verify_image,
@@ -159,6 +159,28 @@ async fn a4_what_is_converted_once_is_not_converted_again() {
         assert!(parts.map(|seen| seen.sent_bytes).sum::<u64>() < layer.size / 2, "its end alone: {got:#?}");
     }
     assert_is_nydus(&stage, "2", "2-nydus").await;
+}
+
+#[tokio::test]
+async fn a4_batches_are_an_option_of_the_layers() {
+    let stage = Stage::new().await;
+    let batched = |tag: &str| {
+        let options = NydusOptions { batch_size: ByteSize(64 << 10), ..NydusOptions::default() };
+        let output = Output { options: FormatOptions::Nydus(options), ..output() };
+        stage.task_of(&format!("{APP}:{tag}"), &format!("{APP}:{tag}-batched"), output)
+    };
+    layered().push(stage.content(), APP, Some("1"));
+    convert(&stage).await;
+    let task = stage.run(batched("1")).await;
+    assert_eq!((task.state, task.progress.layers_converted, task.progress.layers_reused), (State::Completed, 3, 0));
+    assert_is_nydus(&stage, "1", "1-batched").await;
+    let (plain, blobs) = (stage.manifest(APP, "1-nydus").layers, stage.manifest(APP, "1-batched").layers);
+    assert!(plain[1].size > blobs[1].size && plain[1].digest != blobs[1].digest, "many small files");
+    layered().layer(&small(9)).push(stage.content(), APP, Some("2"));
+    let child = stage.run(batched("2")).await;
+    assert_eq!((child.progress.layers_converted, child.progress.layers_reused), (1, 3));
+    assert_eq!(stage.manifest(APP, "2-batched").layers[..3], blobs[..3]);
+    assert_is_nydus(&stage, "2", "2-batched").await;
 }
 
 #[tokio::test]

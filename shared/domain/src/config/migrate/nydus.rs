@@ -19,12 +19,11 @@ const OTHER_IMAGES: [(&str, &str); 2] = [
 ];
 
 /// Options in use without which the image is the same, only larger or arranged otherwise.
-const WITHOUT: [(&str, &str); 3] = [
+const WITHOUT: [(&str, &str); 2] = [
     (
         "chunk_dict_ref",
         "left out: not in this version of Accel; chunks are shared within a layer, not with other images",
     ),
-    ("batch_size", "left out: not in this version of Accel; small chunks are compressed one by one"),
     ("fs_align_chunk", "left out: Accel always aligns chunks"),
 ];
 
@@ -32,7 +31,9 @@ const WITHOUT: [(&str, &str); 3] = [
 pub(super) fn entry(leaves: &mut Leaves, notes: &mut Vec<String>) -> (Vec<(&'static str, String)>, bool) {
     let mut options = Vec::new();
     let mut in_force = true;
-    options.extend(version(leaves, notes).map(|value| ("fs_version", value)));
+    let version = version(leaves, notes);
+    let fs_version = if version.is_some() { 5 } else { 6 };
+    options.extend(version.map(|value| ("fs_version", value)));
     for (key, instead) in OTHER_IMAGES {
         in_force &= !noted(leaves, notes, key, instead);
     }
@@ -41,7 +42,11 @@ pub(super) fn entry(leaves: &mut Leaves, notes: &mut Vec<String>) -> (Vec<(&'sta
         noted(leaves, notes, key, what);
     }
     options.extend(compressor(leaves, notes).map(|value| ("compressor", value)));
-    options.extend(chunk_size(leaves, notes).map(|value| ("chunk_size", value)));
+    let chunk_size = chunk_size(leaves, notes);
+    options.extend(chunk_size.map(|size| ("chunk_size", size.to_string())));
+    let chunk_size = chunk_size.unwrap_or(NydusOptions::default().chunk_size);
+    let sizes = NydusOptions { fs_version, chunk_size, ..NydusOptions::default() };
+    options.extend(batch_size(leaves, notes, sizes).map(|size| ("batch_size", size.to_string())));
     options.extend(prefetch(leaves, notes).map(|value| ("prefetch", value)));
     let is_merged = take(leaves, "merge_manifest").is_some_and(|value| !is_false(&value));
     options.extend(is_merged.then(|| ("merge_manifest", "true".to_owned())));
@@ -118,7 +123,7 @@ fn compressor(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<String> {
     }
 }
 
-fn chunk_size(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<String> {
+fn chunk_size(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<ByteSize> {
     let value = take(leaves, "fs_chunk_size")?;
     let default = NydusOptions::default();
     let Some(bytes) = number(&value) else {
@@ -131,7 +136,24 @@ fn chunk_size(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<String> {
             notes.push(format!("{}: {reason}; it is {} now", path("fs_chunk_size"), default.chunk_size));
             None
         }
-        Ok(()) => (options != default).then(|| options.chunk_size.to_string()),
+        Ok(()) => (options != default).then_some(options.chunk_size),
+    }
+}
+
+/// `options` are those that it goes with.
+fn batch_size(leaves: &mut Leaves, notes: &mut Vec<String>, options: NydusOptions) -> Option<ByteSize> {
+    let value = take(leaves, "batch_size")?;
+    let Some(bytes) = number(&value) else {
+        notes.push(format!("{}: is not a number; there are no batches now", path("batch_size")));
+        return None;
+    };
+    let batch_size = ByteSize(bytes);
+    match (NydusOptions { batch_size, ..options }).check() {
+        Err((_, reason)) => {
+            notes.push(format!("{}: {reason}; there are no batches now", path("batch_size")));
+            None
+        }
+        Ok(()) => (bytes > 0).then_some(batch_size),
     }
 }
 

@@ -205,6 +205,30 @@ fn the_version_of_the_file_system_is_taken_over() {
 }
 
 #[test]
+fn batches_are_taken_over_where_they_can_be() {
+    let rows = [
+        ("batch_size: 0x100000", 1 << 20, None),
+        ("batch_size: '65536'", 64 << 10, None),
+        ("fs_chunk_size: 0x200000, batch_size: 0x200000", 2 << 20, None),
+        ("batch_size: 0", 0, None),
+        ("batch_size: many", 0, Some("batch_size: is not a number")),
+        ("batch_size: 0x200000", 0, Some("batch_size: 2MiB is not 0 or a power of two")),
+        ("fs_version: 5, batch_size: 0x10000", 0, Some("batch_size: RAFS v5 has no batches")),
+    ];
+    for (option, expected, named) in rows {
+        let text = format!(
+            "converter: {{ driver: {{ type: nydus, config: {{ {option} }} }}, rules: [{{ tag_suffix: -n }}] }}"
+        );
+        let (migration, config) = migrated(&text);
+        let FormatOptions::Nydus(options) = &config.rules[0].convert[0].options else { panic!("{}", migration.yaml) };
+        assert_eq!(options.batch_size.0, expected, "{}", migration.yaml);
+        let note = migration.notes.iter().find(|note| note.contains("batch_size"));
+        assert_eq!(note.is_some(), named.is_some(), "{option}: {note:?}");
+        assert!(named.is_none_or(|named| note.is_some_and(|note| note.contains(named))), "{option}: {note:?}");
+    }
+}
+
+#[test]
 fn a_default_of_acceld_that_is_not_ours_is_written() {
     let (migration, config) = migrated("converter: { driver: { type: nydus }, rules: [{ tag_suffix: -n }] }");
     let entry = &config.rules[0].convert[0];
@@ -237,9 +261,7 @@ fn what_accel_does_not_make_leaves_no_rule_in_force() {
 #[test]
 fn every_option_of_nydus_is_taken_over_or_named() {
     let (migration, _) = migrated(NYDUS);
-    for option in
-        ["work_dir", "builder", "docker2oci", "chunk_dict_ref", "batch_size", "backend_type", "encrypt_recipients"]
-    {
+    for option in ["work_dir", "builder", "docker2oci", "chunk_dict_ref", "backend_type", "encrypt_recipients"] {
         let start = format!("converter.driver.config.{option}: ");
         assert!(migration.notes.iter().any(|note| note.starts_with(&start)), "{option}\n{:#?}", migration.notes);
     }

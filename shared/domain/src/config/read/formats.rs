@@ -25,9 +25,8 @@ pub(super) fn estargz(section: &mut Section<'_>) -> EstargzOptions {
 }
 
 /// Options of Nydus elsewhere that have no place here, and why.
-const NO_NYDUS_OPTIONS: [(&str, &str); 8] = [
+const NO_NYDUS_OPTIONS: [(&str, &str); 7] = [
     ("oci_ref", "is not in this version of Accel: layers are always made anew"),
-    ("batch_size", "is not in this version of Accel: leave it out, images are a little larger without it"),
     ("chunk_dict", "is not in this version of Accel: leave it out, chunks are shared within a layer"),
     ("chunk_dict_ref", "is not in this version of Accel: leave it out, chunks are shared within a layer"),
     ("backend_type", "cannot be: Accel pushes to registries only"),
@@ -42,15 +41,17 @@ pub(super) fn nydus(section: &mut Section<'_>) -> NydusOptions {
         fs_version: section.or("fs_version", default.fs_version),
         compressor: section.or("compressor", default.compressor),
         chunk_size: section.or("chunk_size", default.chunk_size),
+        batch_size: section.or("batch_size", default.batch_size),
         prefetch: section.or("prefetch", default.prefetch.clone()),
         merge_manifest: section.or("merge_manifest", default.merge_manifest),
     };
     NO_NYDUS_OPTIONS.iter().for_each(|(key, reason)| section.refuse(key, reason));
-    // One option at a time: the check of all of them together stops at the first fault.
+    // One option at a time first: the check of all of them together stops at the first fault.
     let alone = [
         NydusOptions { fs_version: options.fs_version, ..default.clone() },
         NydusOptions { chunk_size: options.chunk_size, ..default.clone() },
         NydusOptions { prefetch: options.prefetch.clone(), ..default },
+        options.clone(),
     ];
     for (key, reason) in alone.iter().filter_map(|options| options.check().err()) {
         section.say(key, reason);

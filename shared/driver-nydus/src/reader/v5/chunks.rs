@@ -66,7 +66,7 @@ impl Chunks {
         if !self.0.iter().enumerate().all(in_order) {
             return Err(FormatError::part(WHAT, "they are not all chunks of the layer"));
         }
-        let place_of = |(_, place)| tables::chunk_place_in_blocks(WHAT, entry_at(at, u64::from(place) * ALIGN)?);
+        let place_of = |(_, place)| tables::chunk_place_in_blocks(WHAT, entry_at(at, u64::from(place) * ALIGN)?, false);
         self.0.into_iter().map(place_of).collect()
     }
 }
@@ -85,7 +85,7 @@ pub(in crate::reader) fn file_chunks<'b>(at: Bytes<'b>, node: &Node<'_>) -> Resu
 /// The chunk that is spoken of at `start`.
 fn chunk_at(at: Bytes<'_>, start: u64) -> Result<(ChunkRef, ChunkPlace), FormatError> {
     let entry = entry_at(at, start)?;
-    let place = tables::chunk_place(WHAT, entry)?;
+    let place = tables::chunk_place(WHAT, entry, false)?;
     let flags = entry.u32(WHAT, 36)?;
     if flags & !KNOWN_FLAGS != 0 || (flags & CHUNK_COMPRESSED != 0) != place.is_compressed() {
         return Err(FormatError::part(WHAT, "a chunk is stored in a way that is not known"));
