@@ -28,6 +28,8 @@ const (
 	tarHeader   = 512
 	tocEntry    = 128
 	metaHeader  = 4096
+
+	featureBatch = 0x80
 )
 
 // writeDevices writes what the kernel needs to mount an image: its bootstrap, and for each blob of the bootstrap's
@@ -158,15 +160,21 @@ func (i *image) writeDevice(desc ocispec.Descriptor, path string, kept []byte) (
 		return 0, err
 	}
 	defer decoder.Close()
-	if len(header) != metaHeader || len(digests)*16 != len(meta)*32 {
-		return 0, fmt.Errorf("%d bytes of metadata, %d of digests", len(meta), len(digests))
+	chunks, err := parseChunks(meta, header)
+	if err != nil {
+		return 0, err
 	}
-	for number := 0; number*16 < len(meta); number++ {
-		chunk := parseChunk(meta[16*number:])
-		content, err := chunk.read(blob, decoder)
-		if err != nil {
-			return 0, fmt.Errorf("chunk %d: %w", number, err)
+	if len(digests) != len(chunks)*32 {
+		return 0, fmt.Errorf("%d chunks, %d bytes of digests", len(chunks), len(digests))
+	}
+	var stored []byte
+	for number, chunk := range chunks {
+		if number == 0 || !chunk.sharesBatch(chunks[number-1]) {
+			if stored, err = chunk.read(blob, decoder); err != nil {
+				return 0, fmt.Errorf("chunk %d: %w", number, err)
+			}
 		}
+		content := stored[chunk.begin:][:chunk.size]
 		if sum := sha256.Sum256(content); !bytes.Equal(sum[:], digests[32*number:][:32]) {
 			return 0, fmt.Errorf("chunk %d has another digest than blob.digest says", number)
 		}
@@ -234,38 +242,93 @@ func (s section) read(blob io.ReaderAt) ([]byte, error) {
 	return content, nil
 }
 
-// chunk is where a chunk lies, in the blob and on the device.
+// chunk is where a chunk lies, in the blob and on the device. What is stored is whole bytes when uncompressed: more than
+// the chunk where it is in a batch, and there the chunk begins at begin.
 type chunk struct {
 	offset, stored int64
 	position, size int64
+	whole, begin   int64
+}
+
+// parseChunks reads blob.meta: 16 bytes a chunk, or, in a blob with batches, 24, and behind them 40 bytes a batch.
+func parseChunks(meta, header []byte) ([]chunk, error) {
+	if len(header) != metaHeader {
+		return nil, fmt.Errorf("a header of %d bytes", len(header))
+	}
+	number := func(at int) int { return int(binary.LittleEndian.Uint64(header[at:])) }
+	count, batches := int(binary.LittleEndian.Uint32(header[12:])), number(56)
+	record, parse := 16, parseChunk
+	if binary.LittleEndian.Uint32(header[4:])&featureBatch != 0 {
+		if number(40) != 24*count || number(48) != 40*batches || len(meta) != 24*count+40*batches {
+			return nil, fmt.Errorf("%d chunks and %d batches in %d bytes", count, batches, len(meta))
+		}
+		record, parse = 24, func(entry []byte) chunk { return parseChunkV2(entry, meta[24*count:]) }
+	} else if batches != 0 || len(meta) != 16*count {
+		return nil, fmt.Errorf("%d chunks in %d bytes", count, len(meta))
+	}
+	chunks := make([]chunk, count)
+	for at := range chunks {
+		chunks[at] = parse(meta[record*at:])
+		if chunks[at].begin+chunks[at].size > chunks[at].whole {
+			return nil, fmt.Errorf("chunk %d ends beyond its batch", at)
+		}
+	}
+	return chunks, nil
 }
 
 func parseChunk(entry []byte) chunk {
 	first, second := binary.LittleEndian.Uint64(entry), binary.LittleEndian.Uint64(entry[8:])
+	size := int64(first>>44|first<<12&0xf00000) + 1
 	return chunk{
 		offset:   int64(second & (1<<40 - 1)),
 		stored:   int64(second>>44|second>>20&0xf00000) + 1,
 		position: int64(first & 0xffffffff000),
-		size:     int64(first>>44|first<<12&0xf00000) + 1,
+		size:     size,
+		whole:    size,
 	}
 }
 
+// parseChunkV2 reads a chunk of a blob with batches.
+func parseChunkV2(entry, batches []byte) chunk {
+	first, second := binary.LittleEndian.Uint64(entry), binary.LittleEndian.Uint64(entry[8:])
+	size := int64(first>>32&0xffffff) + 1
+	found := chunk{
+		offset:   int64(second & (1<<40 - 1)),
+		stored:   int64(second >> 40),
+		position: int64(first&0xffffffff) << 12,
+		size:     size,
+		whole:    size,
+	}
+	if first>>56&4 != 0 {
+		batch := batches[40*binary.LittleEndian.Uint32(entry[20:]):]
+		found.stored = int64(binary.LittleEndian.Uint32(batch))
+		found.whole = int64(binary.LittleEndian.Uint32(batch[4:]))
+		found.begin = int64(binary.LittleEndian.Uint32(entry[16:]))
+	}
+	return found
+}
+
+func (c chunk) sharesBatch(other chunk) bool {
+	return c.offset == other.offset
+}
+
+// read gives what is stored, uncompressed: the chunk, or its batch.
 func (c chunk) read(blob io.ReaderAt, decoder *zstd.Decoder) ([]byte, error) {
 	stored := make([]byte, c.stored)
 	if _, err := blob.ReadAt(stored, c.offset); err != nil {
 		return nil, err
 	}
-	if c.stored == c.size {
+	if c.stored == c.whole {
 		return stored, nil
 	}
 	if bytes.HasPrefix(stored, []byte("\x28\xb5\x2f\xfd")) {
 		content, err := decoder.DecodeAll(stored, nil)
-		if err == nil && int64(len(content)) != c.size {
-			err = fmt.Errorf("%d bytes, want %d", len(content), c.size)
+		if err == nil && int64(len(content)) != c.whole {
+			err = fmt.Errorf("%d bytes, want %d", len(content), c.whole)
 		}
 		return content, err
 	}
-	return inflateLZ4(stored, int(c.size))
+	return inflateLZ4(stored, int(c.whole))
 }
 
 // inflateLZ4 uncompresses one LZ4 block: tokens of literals and of copies of what came before.

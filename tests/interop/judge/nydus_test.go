@@ -63,9 +63,36 @@ func TestChunksAreFoundInTheirWords(t *testing.T) {
 	// 0x3fffff and 0x300000 are lengths less one, in 20 and 4 bits.
 	words := binary.LittleEndian.AppendUint64(nil, 0xfffff<<44|0x3<<8|0x7000)
 	words = binary.LittleEndian.AppendUint64(words, 0x00000<<44|0x3<<40|0x123456789a)
-	want := chunk{offset: 0x123456789a, stored: 0x300001, position: 0x7000, size: 0x400000}
+	want := chunk{offset: 0x123456789a, stored: 0x300001, position: 0x7000, size: 0x400000, whole: 0x400000}
 	if found := parseChunk(words); found != want {
 		t.Errorf("%+v", found)
+	}
+}
+
+func TestChunksAreFoundInBatches(t *testing.T) {
+	var meta []byte
+	for _, word := range []uint64{
+		0x01<<56 | 0xffff<<32 | 3, 0x8000<<40 | 7, 0, // of 64 KiB, at block 3
+		0x05<<56 | 99<<32 | 4, 0x8007, 1<<32 | 50, // 100 bytes behind 50 of batch 1
+		0, 0, 0, 0, 0, // batch 0
+		160<<32 | 80, 0, 0, 0, 0,
+	} {
+		meta = binary.LittleEndian.AppendUint64(meta, word)
+	}
+	header := make([]byte, metaHeader)
+	header[4], header[12] = featureBatch, 2
+	header[40], header[48], header[56] = 48, 80, 2
+	want := []chunk{
+		{offset: 7, stored: 0x8000, position: 0x3000, size: 0x10000, whole: 0x10000},
+		{offset: 0x8007, stored: 80, position: 0x4000, size: 100, whole: 160, begin: 50},
+	}
+	found, err := parseChunks(meta, header)
+	if err != nil || len(found) != 2 || found[0] != want[0] || found[1] != want[1] {
+		t.Errorf("%+v, %v", found, err)
+	}
+	meta[len(meta)-36] = 149
+	if _, err := parseChunks(meta, header); err == nil {
+		t.Error("a chunk beyond its batch")
 	}
 }
 
@@ -104,6 +131,7 @@ func goodNydusImage() nydusImage {
 	}
 	first, second := sha256.Sum256(data[:11]), sha256.Sum256(data[11:])
 	header := make([]byte, metaHeader)
+	header[12] = 2
 	var blob, toc []byte
 	section := func(name string, content []byte, size int64) {
 		entry := make([]byte, tocEntry)
