@@ -9,10 +9,10 @@ use super::ChunkPlace;
 pub struct InBatch(NonZeroU32);
 
 impl InBatch {
-    /// What places in batches are smaller than.
+    /// What places in batches are smaller than: 16 MiB.
     pub(crate) const MOST: u32 = 1 << 24;
 
-    /// `offset` is smaller than [`Self::MOST`].
+    /// `offset` is smaller than 16 MiB.
     #[must_use]
     pub const fn new(offset: u32, is_compressed: bool) -> Self {
         Self(NonZeroU32::MIN.saturating_add(offset << 1 | is_compressed as u32))
