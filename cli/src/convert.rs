@@ -61,8 +61,14 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
         let reason = format!("{target} is written anew and cannot be read meanwhile: name another archive");
         return Err(WrongUsage(reason).into());
     }
-    let ends = args.connect.open(&[&args.source, &target]).await?;
     let output = args.made.output()?;
+    let dictionary = args.made.chunk_dictionary.clone().map(Place::Registry);
+    let places: Vec<&Place> = [&args.source, &target].into_iter().chain(&dictionary).collect();
+    let ends = args.connect.open(&places).await?;
+    let dictionary = match &dictionary {
+        Some(place) => Some(ends.source(place).await?),
+        None => None,
+    };
     let job = Job {
         source: ends.source(&args.source).await?,
         source_key: args.source.key(),
@@ -70,6 +76,7 @@ pub(crate) async fn run(args: ConvertArgs) -> anyhow::Result<()> {
         digest: None,
         target: ends.target(&target).await?,
         target_key: target.key(),
+        dictionary,
         rule_hash: output.rule_hash(&target.identity()),
         output,
         limits: ends.limits(&args.source),

@@ -3,7 +3,7 @@
 use accel_domain::{
     Attestations, ByteSize, EstargzOptions, Format, FormatOptions, NydusCompressor, NydusOptions, Output,
 };
-use accel_image::Platform;
+use accel_image::{Platform, Reference};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
@@ -39,6 +39,9 @@ pub(super) struct MadeArgs {
     /// Make an index that holds the plain images and the Nydus images (nydus).
     #[arg(long)]
     merge_manifest: bool,
+    /// A Nydus image whose chunks are not stored again: the result refers to its blobs (nydus).
+    #[arg(long, value_name = "HOST/REPOSITORY:TAG")]
+    pub(super) chunk_dictionary: Option<Reference>,
     /// A file that is fetched when a container starts: for estargz a glob may be, for nydus a directory, `/` by default;
     /// may be repeated.
     #[arg(long, value_name = "PATH")]
@@ -85,6 +88,7 @@ impl MadeArgs {
             ("fs-version", self.fs_version.is_some()),
             ("batch-size", self.batch_size.is_some()),
             ("merge-manifest", self.merge_manifest),
+            ("chunk-dictionary", self.chunk_dictionary.is_some()),
         ])?;
         let default = EstargzOptions::default();
         let options = EstargzOptions {
@@ -107,6 +111,7 @@ impl MadeArgs {
             batch_size: self.batch_size.unwrap_or(default.batch_size),
             prefetch: if self.prefetch.is_empty() { default.prefetch } else { self.prefetch.clone() },
             merge_manifest: self.merge_manifest,
+            chunk_dictionary: self.chunk_dictionary.clone(),
         };
         options.check().map_err(wrong)?;
         Ok(FormatOptions::Nydus(options))

@@ -160,11 +160,11 @@ impl Configured {
         ConfiguredLogin { project: project.clone(), username: login.map(|(username, _)| username.to_owned()) }
     }
 
-    /// The named projects and those that their targets go to. Harbor keeps the rights in a project as a whole, so in
-    /// each stands what the targets of all rules need there.
+    /// The named projects, those that their targets go to, and those that chunk dictionaries are in. Harbor keeps the rights
+    /// in a project as a whole, so in each stands what the targets of all rules need there.
     fn access(&self, projects: &BTreeSet<&Project>) -> Access {
-        let targets = projects.iter().flat_map(|project| self.targets_of(project));
-        let reached: BTreeSet<Project> = projects.iter().copied().cloned().chain(targets).collect();
+        let others = projects.iter().flat_map(|project| [self.targets_of(project), self.dictionaries_of(project)]);
+        let reached: BTreeSet<Project> = projects.iter().copied().cloned().chain(others.flatten()).collect();
         let with_rights = reached.into_iter().map(|project| {
             let entries: Vec<_> = self.config.entries_into(&self.host, project.as_str()).collect();
             let rights = rights(!entries.is_empty(), entries.iter().any(|entry| entry.delete));
@@ -181,6 +181,14 @@ impl Configured {
         let targets = entries.filter_map(|entry| entry.target.expand(&source, Some(Digest::of(b""))).ok());
         let here = targets.filter(|target| self.config.host_of(target.host()) == Some(&self.host));
         here.filter_map(|target| target.project().parse().ok()).collect()
+    }
+
+    /// Where in this Harbor the chunk dictionaries of a project's targets are.
+    fn dictionaries_of(&self, project: &Project) -> Vec<Project> {
+        let entries = self.config.rules_of_project(&self.host, project.as_str()).flat_map(|rule| &rule.convert);
+        let images = entries.filter_map(|entry| entry.options.chunk_dictionary());
+        let here = images.filter(|image| self.config.host_of(image.host()) == Some(&self.host));
+        here.filter_map(|image| image.project().parse().ok()).collect()
     }
 }
 

@@ -81,13 +81,18 @@ async fn options_say_what_is_made() {
 #[tokio::test]
 async fn an_option_of_another_format_is_wrong_usage() {
     let machine = Machine::new().await;
-    let rows: [(&[&str], &str); 11] = [
+    let rows: [(&[&str], &str); 13] = [
         (&["--format", "nydus", "--level", "5"], "--level is not an option of nydus"),
         (&["--format", "nydus", "--min-chunk-size", "1KiB"], "--min-chunk-size is not an option of nydus"),
         (&["--format", "estargz", "--compressor", "none"], "--compressor is not an option of estargz"),
         (&["--batch-size", "64KiB"], "--batch-size is not an option of estargz"),
         (&["--format", "nydus", "--fs-version", "5", "--batch-size", "4KiB"], "--batch-size: RAFS v5 has no batches"),
         (&["--merge-manifest"], "--merge-manifest is not an option of estargz"),
+        (&["--chunk-dictionary", "h.example/d:1"], "--chunk-dictionary is not an option of estargz"),
+        (
+            &["--format", "nydus", "--fs-version", "5", "--chunk-dictionary", "h.example/d:1"],
+            "--chunk-dictionary: h.example/d:1: images of RAFS v5",
+        ),
         (&["--fs-version", "6"], "--fs-version is not an option of estargz"),
         (&["--format", "nydus", "--fs-version", "4"], "--fs-version: 4 is not a version of RAFS"),
         (&["--format", "nydus", "--chunk-size", "3MiB"], "--chunk-size: 3MiB is not a power of two"),
@@ -105,9 +110,13 @@ async fn layouts_and_archives_hold_nydus_too() {
     let machine = Machine::new().await;
     two_layers("a").push(machine.content(), REPOSITORY, Some("1"));
     let (host, source) = (machine.registry.host(), machine.image("1"));
-    for target in ["oci:made:1", "oci-archive:made.tar:1"] {
+    let dictionary = machine.image("dictionary");
+    machine.convert(&[&source, &dictionary, "--format", "nydus"]).await;
+    let beside: &[&str] = &["--chunk-dictionary", &dictionary];
+    let rows: [(&str, &[&str]); 3] = [("oci:made:1", &[]), ("oci-archive:made.tar:1", &[]), ("oci:beside:1", beside)];
+    for (target, options) in rows {
         let args = ["convert", &source, target, "--format", "nydus", "--plain-http", &host, "--no-cache"];
-        let ran = machine.run(&args).await;
+        let ran = machine.run(&[&args[..], options].concat()).await;
         assert_eq!(ran.code, Some(0), "{target}: {ran:?}");
         let ran = machine.run(&["verify", &source, target, "--plain-http", &host]).await;
         assert_eq!(ran.code, Some(0), "{target}: {ran:?}");

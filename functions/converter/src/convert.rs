@@ -88,6 +88,8 @@ impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
             (None, Some(digest)) => digest.to_string(),
             (None, None) => task.source.manifest_key(),
         };
+        let dictionary = task.output.options.chunk_dictionary();
+        let dictionary = dictionary.map(|image| self.registries.repository(image)).transpose()?;
         Ok(Job {
             source: self.registries.repository(&task.source)?.into(),
             source_key,
@@ -95,6 +97,7 @@ impl<S: TaskStore + LayerCache, Q: TaskQueue> Converter<S, Q> {
             digest: task.digest,
             target: self.registries.repository(&task.target)?.into(),
             target_key: task.target.manifest_key(),
+            dictionary: dictionary.map(Into::into),
             output: task.output.clone(),
             rule_hash: task.rule_hash,
             limits: hosts::limits(&self.config, task.source.host()),

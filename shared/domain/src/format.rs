@@ -3,6 +3,7 @@
 mod estargz;
 mod nydus;
 
+use accel_image::{Digest, Reference};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,20 +113,47 @@ impl FormatOptions {
         }
     }
 
+    /// The image to whose chunks layers refer.
+    #[must_use]
+    pub const fn chunk_dictionary(&self) -> Option<&Reference> {
+        match self {
+            Self::Estargz(_) => None,
+            Self::Nydus(options) => options.chunk_dictionary.as_ref(),
+        }
+    }
+
+    /// The same options with the image to whose chunks layers refer at `digest`, if there is one.
+    #[must_use]
+    pub fn with_chunk_dictionary_at(&self, digest: Digest) -> Self {
+        match self {
+            Self::Estargz(_) => self.clone(),
+            Self::Nydus(options) => {
+                let chunk_dictionary = options.chunk_dictionary.as_ref().map(|image| image.with_digest(digest));
+                Self::Nydus(NydusOptions { chunk_dictionary, ..options.clone() })
+            }
+        }
+    }
+
     /// What determines the bytes of a layer, hashed: part of a layer record's key. Of a Nydus image's options some concern
-    /// only its last layer, which is made for each image, or its documents.
+    /// only its last layer, which is made for each image, or its documents. Of a chunk dictionary, which has to be named by
+    /// its digest (see [`Self::with_chunk_dictionary_at`]), nothing else counts.
     ///
     /// # Panics
     /// Never: options always serialise.
     #[must_use]
-    pub fn layer_hash(&self) -> accel_image::Digest {
+    pub fn layer_hash(&self) -> Digest {
         let of_layer = match self {
             Self::Estargz(_) => self.clone(),
-            Self::Nydus(options) => {
-                Self::Nydus(NydusOptions { prefetch: Vec::new(), merge_manifest: false, ..options.clone() })
-            }
+            Self::Nydus(options) => Self::Nydus(NydusOptions {
+                prefetch: Vec::new(),
+                merge_manifest: false,
+                chunk_dictionary: None,
+                ..options.clone()
+            }),
         };
-        accel_image::Digest::of(&serde_json::to_vec(&of_layer).expect("options have only string keys"))
+        let mut text = serde_json::to_vec(&of_layer).expect("options have only string keys");
+        text.extend(self.chunk_dictionary().map(Reference::manifest_key).unwrap_or_default().into_bytes());
+        Digest::of(&text)
     }
 }
 
@@ -169,6 +197,23 @@ mod tests {
         let merged = FormatOptions::Nydus(NydusOptions { merge_manifest: true, ..plain });
         assert_eq!(merged.layer_hash(), options(&[], 4096).layer_hash());
         assert_ne!(options(&["/"], 4096).layer_hash(), options(&["/"], 8192).layer_hash());
+    }
+
+    #[test]
+    fn a_chunk_dictionary_is_part_of_a_layer_by_its_digest() {
+        let named = |name: &str| {
+            let chunk_dictionary = Some(name.parse().unwrap());
+            FormatOptions::Nydus(NydusOptions { chunk_dictionary, ..NydusOptions::default() })
+        };
+        let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
+        let dictionary = named("h.example/d:1");
+        let hashes = [one, other].map(|digest| dictionary.with_chunk_dictionary_at(digest).layer_hash());
+        assert_ne!(hashes[0], hashes[1]);
+        assert!(!hashes.contains(&Format::Nydus.default_options().layer_hash()));
+        assert_eq!(hashes[0], named("o.example/x:2").with_chunk_dictionary_at(one).layer_hash(), "wherever it lies");
+        let text = serde_json::to_string(&dictionary).unwrap();
+        assert!(text.ends_with(r#","chunk_dictionary":"h.example/d:1"}"#), "{text}");
+        assert_eq!(serde_json::from_str::<FormatOptions>(&text).unwrap(), dictionary);
     }
 
     #[test]

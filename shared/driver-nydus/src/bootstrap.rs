@@ -17,10 +17,12 @@ pub(crate) mod v5;
 
 use std::io;
 
-pub(crate) use blobs::{BATCH_FEATURES, Blob, BlobTable, ChunkRef, ID_BYTES, MetaPlace, UNKNOWN_ID};
+pub(crate) use blobs::{
+    BATCH_FEATURES, Blob, BlobTable, ChunkRef, ID_BYTES, MetaFile, MetaPlace, UNKNOWN_ID, V6_FEATURES,
+};
 pub(crate) use layout::*;
 use place::Fault;
-pub(crate) use unused::leave_out_unused;
+pub(crate) use unused::{leave_out_unused, new_numbers, used};
 
 use crate::compressor::Compressor;
 use crate::tree::Tree;

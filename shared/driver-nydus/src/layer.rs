@@ -2,22 +2,25 @@
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use accel_domain::NydusOptions;
 use accel_driver::{
-    Blobs, Converted, Driver, DriverError, Finished, Merge, Merged, Output, Part, Pool, Repeats, Source, Written,
-    write_layer,
+    Blobs, Converted, Driver, DriverError, Elsewhere, Finished, Merge, Merged, Output, Part, Pool, Repeats, Source,
+    Written, write_layer,
 };
 use accel_image::{Annotations, media_type};
 use accel_stream::{LayerSums, Limits};
 
 use crate::compressor::Compressor;
+use crate::dictionary::ChunkDictionary;
 use crate::merge;
 use crate::names::BLOB;
 use crate::version::Version;
 
 mod back;
 pub(crate) mod batch;
+mod blobs;
 mod front;
 pub(crate) mod meta;
 mod tail;
@@ -34,13 +37,22 @@ use front::Front;
 pub struct Nydus {
     options: NydusOptions,
     limits: Limits,
+    dictionary: Option<Arc<ChunkDictionary>>,
 }
 
 impl Nydus {
     /// The driver for `options`, which were checked, with these limits for its sources.
     #[must_use]
     pub const fn new(options: NydusOptions, limits: Limits) -> Self {
-        Self { options, limits }
+        Self { options, limits, dictionary: None }
+    }
+
+    /// The same, with layers that refer to the chunks of `dictionary`, which was made for these options. Those of RAFS v5
+    /// refer to none.
+    #[must_use]
+    pub fn with_dictionary(self, dictionary: Option<Arc<ChunkDictionary>>) -> Self {
+        let dictionary = dictionary.filter(|_| Version::of(&self.options) == Version::V6);
+        Self { dictionary, ..self }
     }
 
     /// At most 4 MiB.
@@ -51,10 +63,11 @@ impl Nydus {
 
 impl Driver for Nydus {
     fn convert(&self, pool: &Pool, source: &mut dyn Source, output: &mut dyn Output) -> Result<Converted, DriverError> {
-        let repeats = Repeats::default();
+        let dictionary = self.dictionary.clone();
+        let repeats = Repeats::beside(dictionary.clone().map(|dictionary| dictionary as Arc<dyn Elsewhere>));
         let (compressor, chunk_bytes) = (Compressor::from(self.options.compressor), self.chunk_bytes());
         let batch_bytes = self.options.batch_size.0 as usize; // at most a chunk
-        let back = Back::new(Version::of(&self.options), compressor, chunk_bytes, repeats.clone());
+        let back = Back::new(Version::of(&self.options), compressor, chunk_bytes, repeats.clone(), dictionary);
         let written: Written<LayerSums, (), Infallible> =
             write_layer(pool, compressor.codec(), back, output, |sink| {
                 sink.leave_out(repeats);
@@ -84,6 +97,7 @@ impl Merge for Nydus {
             chunk_bytes: self.chunk_bytes(),
             prefetch: &self.options.prefetch,
             limits: self.limits,
+            dictionary: self.dictionary.as_deref(),
         };
         merge::merge(&image, parts, blobs, output)
     }

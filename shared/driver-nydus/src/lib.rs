@@ -13,6 +13,7 @@ mod version;
 mod attributes;
 mod tree;
 
+mod dictionary;
 mod layer;
 
 mod bootstrap;
@@ -21,5 +22,6 @@ mod merge;
 
 pub mod reader;
 
+pub use dictionary::{ChunkDictionary, DictionaryBuilder, DictionaryFault, DictionaryImage};
 pub use layer::Nydus;
 pub use names::{BLOB, BOOTSTRAP, FS_VERSION};

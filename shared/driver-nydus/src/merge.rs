@@ -1,11 +1,13 @@
 //! The merge: from the bootstraps of all layers the one of the image, in the layer that ends it.
 
 mod container;
+mod numbers;
 mod overlay;
 mod part;
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::Arc;
 
 use accel_driver::{Blobs, DriverError, Merged, Part};
 use accel_image::{Annotations, Digest, media_type};
@@ -13,11 +15,13 @@ use accel_stream::Limits;
 
 use crate::bootstrap::{BATCH_FEATURES, Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan, leave_out_unused};
 use crate::compressor::Compressor;
+use crate::dictionary::ChunkDictionary;
 use crate::layer::batch;
 use crate::names::{BOOTSTRAP, FS_VERSION};
-use crate::reader::FormatError;
+use crate::reader::{Bootstrap, FormatError};
 use crate::tree::Tree;
 use crate::version::Version;
+use numbers::{Numbers, Other};
 use overlay::Overlay;
 
 /// What a merge is told.
@@ -28,6 +32,8 @@ pub(crate) struct Options<'o> {
     pub(crate) chunk_bytes: u32,
     pub(crate) prefetch: &'o [String],
     pub(crate) limits: Limits,
+    /// That to which the layers refer.
+    pub(crate) dictionary: Option<&'o ChunkDictionary>,
 }
 
 /// Merges `parts`, lowest first, and writes the layer.
@@ -42,6 +48,7 @@ pub(crate) fn merge(
         merging.add(options, part, blobs)?;
     }
     merging.drop_unused(options.chunk_bytes);
+    let other_blobs = merging.other_blobs(parts);
     let Merging { tree, refs, blobs, .. } = merging;
     let image = Image {
         tree: &tree,
@@ -64,6 +71,7 @@ pub(crate) fn merge(
         diff_id: written.diff_id,
         media_type: media_type::OCI_LAYER_GZIP,
         annotations: annotations.into_iter().collect::<Annotations>(),
+        other_blobs,
     })
 }
 
@@ -101,28 +109,49 @@ impl Merging {
         if known.is_some_and(|known| known.bootstrap != layer.digest) {
             return Err(damaged("it was another when it was read before"));
         }
-        let number = known.map_or(self.blobs.len() as u8, |known| known.number);
-        let has_chunks = match layer.bootstrap.blobs() {
-            [] => false,
-            [_] => true,
-            _ => return Err(damaged("its bootstrap refers to several blobs")),
-        };
+        let numbers = self.numbers(options, &layer.bootstrap, known).map_err(damaged)?;
+        let has_chunks = numbers.own.is_some();
         if options.version == Version::V6 && has_chunks != layer.meta.is_some() {
             return Err(damaged("it has either chunks or sections about them, not both"));
         }
-        if has_chunks && usize::from(number) == MOST_BLOBS {
-            return Err(DriverError::unmergeable(
-                part.source,
-                b"/",
-                "it is the 255th layer with files in it, and the format holds 254",
-            ));
+        if self.blobs.len() + usize::from(has_chunks && known.is_none()) > MOST_BLOBS {
+            let reason = "with it the image has more than 254 blobs, and the format holds 254: layers with files in them, \
+                          and blobs of the chunk dictionary";
+            return Err(DriverError::unmergeable(part.source, b"/", reason));
         }
-        Overlay::new(&mut self.tree, &mut self.refs, &layer.bootstrap, number, part, options.limits).apply()?;
+        let number = numbers.own.unwrap_or_default();
+        Overlay::new(&mut self.tree, &mut self.refs, &layer.bootstrap, &numbers, part, options.limits).apply()?;
         self.layers.insert(part.digest, Known { bootstrap: layer.digest, number });
         if has_chunks && known.is_none() {
             self.take_blob(options, part, layer).map_err(|fault| damaged(&fault.to_string()))?;
         }
         Ok(())
+    }
+
+    /// The numbers that the blobs of a layer have in the image. Those of the dictionary that are new are added.
+    fn numbers(
+        &mut self,
+        options: &Options<'_>,
+        layer: &Bootstrap,
+        known: Option<Known>,
+    ) -> Result<Numbers, &'static str> {
+        let (has_own, others) = match layer.blobs() {
+            [own, others @ ..] if own.is_own() => (true, others),
+            others => (false, others),
+        };
+        let mut numbers = Numbers::default();
+        for other in others {
+            let blob = options.dictionary.and_then(|dictionary| dictionary.blob(&other.id));
+            let blob =
+                blob.ok_or("its bootstrap refers to a blob that is neither its own nor of the chunk dictionary")?;
+            let place = self.blobs.iter().position(|known| known.id == blob.id).unwrap_or_else(|| {
+                self.blobs.push(blob.clone());
+                self.blobs.len() - 1
+            });
+            numbers.others.push(Other { number: place as u8, chunks: Arc::clone(&blob.chunks) });
+        }
+        numbers.own = has_own.then(|| known.map_or(self.blobs.len() as u8, |known| known.number));
+        Ok(numbers)
     }
 
     /// Keeps of a layer what the image says of its blob.
@@ -147,6 +176,12 @@ impl Merging {
         }
         self.blobs.push(blob.into_image(part.digest));
         Ok(())
+    }
+
+    /// Blobs that are no part: those of the dictionary.
+    fn other_blobs(&self, parts: &[Part]) -> Vec<Digest> {
+        let is_other = |digest: &Digest| parts.iter().all(|part| part.digest != *digest);
+        self.blobs.iter().filter_map(Blob::digest).filter(is_other).collect()
     }
 
     /// Leaves out blobs to which no file refers any more.

@@ -91,6 +91,8 @@ pub struct Merged {
     pub media_type: &'static str,
     /// Annotations of its descriptor.
     pub annotations: Annotations,
+    /// Blobs to which files refer although no part is one of them: the image's manifest has to list them, too.
+    pub other_blobs: Vec<Digest>,
 }
 
 /// A format whose images end with a layer about all others.

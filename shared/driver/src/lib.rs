@@ -27,6 +27,6 @@ pub use contract::{Blobs, Converted, Driver, Merge, Merged, Output, Part, Source
 pub use error::DriverError;
 pub use layer::{Assemble, BlobWriter, Finished, Written, write_layer};
 pub use pool::Pool;
-pub use repeats::Repeats;
+pub use repeats::{Elsewhere, Repeats};
 pub use sink::{Cut, Sink};
 pub use unit::{Chunk, Member, UNIT_BYTES, Unit};

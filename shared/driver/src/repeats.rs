@@ -4,8 +4,11 @@
 //! It may look too early to know: then both are compressed and the ordered writer drops the later one. So what comes out
 //! does not depend on who was faster, only the time does. Where small chunks are put together that would not do, see
 //! [`crate::batches`].
+//!
+//! What a layer need not hold since it is kept elsewhere is left out wherever it comes.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use accel_image::Digest;
@@ -13,10 +16,18 @@ use accel_image::Digest;
 use crate::DriverError;
 use crate::batches::Turn;
 use crate::unit::Chunk;
+/// Chunks that are kept elsewhere, so that a layer need not hold them.
+pub trait Elsewhere: fmt::Debug + Send + Sync {
+    /// Whether the chunk of `bytes` bytes with this digest is among them.
+    fn has(&self, digest: &Digest, bytes: usize) -> bool;
+}
 
 /// The chunks of one layer. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Repeats(Arc<Mutex<HashMap<u128, First>>>);
+pub struct Repeats {
+    firsts: Arc<Mutex<HashMap<u128, First>>>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+}
 
 /// Where a chunk is first.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +47,12 @@ pub(crate) struct Order {
 }
 
 impl Repeats {
+    /// The chunks of a layer that need not hold those of `elsewhere`.
+    #[must_use]
+    pub fn beside(elsewhere: Option<Arc<dyn Elsewhere>>) -> Self {
+        Self { elsewhere, ..Self::default() }
+    }
+
     /// The number of the chunk with this digest, if it is in the blob.
     #[must_use]
     pub fn written(&self, digest: &Digest) -> Option<u32> {
@@ -51,7 +68,7 @@ impl Repeats {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u128, First>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.firsts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,12 +76,16 @@ impl Order {
     /// Where small chunks are put together: which of `chunks` are repeats, which is certain, and how large batches are.
     pub(crate) fn decide(&mut self, chunks: &[Chunk]) -> Option<Result<(Vec<bool>, usize), DriverError>> {
         let (mut turn, most) = self.batches.take()?;
-        let all = || chunks.iter().enumerate().map(|(at, chunk)| self.is_repeat(&chunk.digest, at)).collect();
+        let is_repeat = |(at, chunk): (usize, &Chunk)| self.is_repeat(&chunk.digest, chunk.len, at);
+        let all = || chunks.iter().enumerate().map(is_repeat).collect();
         Some(turn.take(all).map(|repeats| (repeats, most)))
     }
 
-    /// Whether a place before chunk `chunk` of this unit has the same chunk.
-    pub(crate) fn is_repeat(&self, digest: &Digest, chunk: usize) -> bool {
+    /// Whether chunk `chunk` of this unit, of so many bytes, is kept elsewhere, or a place before it has the same.
+    pub(crate) fn is_repeat(&self, digest: &Digest, bytes: usize, chunk: usize) -> bool {
+        if self.repeats.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.has(digest, bytes)) {
+            return true;
+        }
         let place = u64::from(self.unit) << 32 | chunk as u64;
         let mut firsts = self.repeats.lock();
         let first = firsts.entry(key(digest)).or_insert(First::At(place));
@@ -95,14 +116,31 @@ mod tests {
         let repeats = Repeats::default();
         let order = |unit| Order { repeats: repeats.clone(), unit, batches: None };
         let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
-        assert!(!order(3).is_repeat(&one, 0));
-        assert!(order(3).is_repeat(&one, 1), "in the same unit");
-        assert!(!order(2).is_repeat(&one, 5), "an earlier place came later");
-        assert!(order(2).is_repeat(&one, 6) && order(9).is_repeat(&one, 0));
-        assert!(!order(9).is_repeat(&other, 1));
+        assert!(!order(3).is_repeat(&one, 1, 0));
+        assert!(order(3).is_repeat(&one, 1, 1), "in the same unit");
+        assert!(!order(2).is_repeat(&one, 1, 5), "an earlier place came later");
+        assert!(order(2).is_repeat(&one, 1, 6) && order(9).is_repeat(&one, 1, 0));
+        assert!(!order(9).is_repeat(&other, 1, 1));
         assert_eq!(repeats.written(&one), None);
         repeats.write(&one, 7);
         assert_eq!(repeats.written(&one), Some(7));
-        assert!(order(10).is_repeat(&one, 0));
+        assert!(order(10).is_repeat(&one, 1, 0));
+    }
+    #[test]
+    fn what_is_kept_elsewhere_is_left_out_wherever_it_comes() {
+        #[derive(Debug)]
+        struct Only(Digest, usize);
+        impl Elsewhere for Only {
+            fn has(&self, digest: &Digest, bytes: usize) -> bool {
+                (*digest, bytes) == (self.0, self.1)
+            }
+        }
+        let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
+        let repeats = Repeats::beside(Some(Arc::new(Only(one, 7))));
+        let order = Order { repeats: repeats.clone(), unit: 0, batches: None };
+        assert!(order.is_repeat(&one, 7, 0) && order.is_repeat(&one, 7, 1));
+        assert!(!order.is_repeat(&one, 8, 2), "a chunk of another length is another chunk");
+        assert!(!order.is_repeat(&other, 7, 3));
+        assert_eq!(repeats.written(&one), None);
     }
 }

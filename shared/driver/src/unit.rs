@@ -163,7 +163,7 @@ impl Unit {
         self.input.members[chunk.member]
     }
 
-    /// The compressed bytes of member `index`; none if it was left out as a repeat.
+    /// The compressed bytes of member `index`; none if it was left out.
     #[must_use]
     pub fn member_output(&self, index: usize) -> &[u8] {
         let Some((member, end)) = self.member_and_next(index, |next| next.output) else { return &[] };
@@ -183,7 +183,7 @@ impl Unit {
     }
 
     /// Hashes the chunks and compresses the members. With `repeats`, each chunk is a member, and one that an earlier place
-    /// of the layer has is left out; with batches, members are made of the chunks that are left.
+    /// of the layer has, or that is kept elsewhere, is left out; with batches, members are made of the chunks that are left.
     pub(crate) fn compress(&mut self, encoder: &mut Encoder, mut repeats: Option<Order>) -> Result<(), DriverError> {
         let Input { buffer, len, members, chunks } = &mut *self.input;
         for chunk in &mut *chunks {
@@ -197,7 +197,7 @@ impl Unit {
         let bytes = &buffer[..*len];
         for at in 0..members.len() {
             members[at].output = self.output.len;
-            if repeats.as_ref().is_some_and(|order| order.is_repeat(&chunks[at].digest, at)) {
+            if repeats.as_ref().is_some_and(|order| order.is_repeat(&chunks[at].digest, chunks[at].len, at)) {
                 continue;
             }
             let end = members.get(at + 1).map_or(bytes.len(), |next| next.input);

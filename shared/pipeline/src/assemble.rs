@@ -62,6 +62,8 @@ pub(crate) fn image(
         source.manifest.layers.iter().zip(&finished).map(|(layer, done)| target_layer(layer, done)).collect();
     let mut config = source.config.clone();
     if let Some((ending, history)) = ending {
+        diff_ids.extend(ending.other_blobs.iter().map(|blob| blob.digest));
+        layers.extend(ending.other_blobs);
         diff_ids.push(ending.diff_id);
         layers.push(ending.descriptor);
         config.add_history(history);

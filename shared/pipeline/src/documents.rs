@@ -23,6 +23,8 @@ pub(crate) struct Documents {
     /// The plain images beside them, where the target is to hold both.
     pub(crate) plain: Vec<AssembledImage>,
     pub(crate) index: Option<Assembled>,
+    /// Blobs of the chunk dictionary that manifests list.
+    other_blobs: Vec<Descriptor>,
     marker: Marker,
 }
 
@@ -40,8 +42,14 @@ pub(crate) async fn assemble<C: LayerCache>(
     let marker = job.marker(source.top.digest);
     let subject = |descriptor: &Descriptor| job.refers().then(|| descriptor.clone());
     let mut images = Vec::with_capacity(source.images.len());
+    let mut other_blobs: Vec<Descriptor> = Vec::new();
     for image in &source.images {
         let ending = Box::pin(layers.end(image.descriptor.digest, &parts(image, &finished))).await?;
+        for blob in ending.iter().flat_map(|ending| &ending.other_blobs) {
+            if !other_blobs.contains(blob) {
+                other_blobs.push(blob.clone());
+            }
+        }
         let sayings = drivers::sayings(&job.output, &job.source_name, image.descriptor.digest);
         let parts = Parts {
             ending: ending.map(|ending| (ending, sayings.history)),
@@ -64,7 +72,7 @@ pub(crate) async fn assemble<C: LayerCache>(
             Some(assemble::index(index, &pairs, &source.attestations, &marker, subject(&source.top.descriptor())))
         }
     };
-    Ok(Documents { images, plain, index, marker })
+    Ok(Documents { images, plain, index, other_blobs, marker })
 }
 
 /// The converted layers of an image, in its order; one that stands in it twice comes twice.
@@ -76,11 +84,33 @@ fn parts(image: &SourceImage, finished: &HashMap<Digest, &LayerReport>) -> Vec<P
     image.manifest.layers.iter().map(part).collect()
 }
 
-/// Configurations, manifests, index: each by digest, so that whatever is missing shows before a tag is touched.
+/// What else the manifests list; configurations, manifests, index: each by digest, so that whatever is missing shows before
+/// a tag is touched.
 ///
 /// # Errors
-/// Those of the two ends.
+/// Those of the two ends; [`ConvertError::Stopped`].
 pub(crate) async fn push<C: LayerCache>(
+    layers: &Layers<'_, C>,
+    source: &Source,
+    assembled: &Documents,
+) -> Result<(), ConvertError> {
+    provide_other_blobs(layers, assembled).await?;
+    layers.stop.unless(Box::pin(push_documents(layers, source, assembled))).await
+}
+
+/// Sees to it that the target's repository has the blobs of the chunk dictionary that manifests list. One that is being copied
+/// when the stop comes is cancelled.
+async fn provide_other_blobs<C: LayerCache>(layers: &Layers<'_, C>, assembled: &Documents) -> Result<(), ConvertError> {
+    let Layers { job, watch, stop, .. } = layers;
+    let Some(dictionary) = layers.dictionary else { return Ok(()) };
+    for blob in &assembled.other_blobs {
+        watch.event(&Event::LayerStarted { layer: blob.digest, size: blob.size });
+        layers.again(|| publish::provide_blob(&dictionary.end, &job.target, blob, *watch, stop)).await?;
+    }
+    Ok(())
+}
+
+async fn push_documents<C: LayerCache>(
     layers: &Layers<'_, C>,
     source: &Source,
     assembled: &Documents,

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use accel_domain::{FormatOptions, Output};
 use accel_driver::Driver;
 use accel_driver_estargz::Estargz;
-use accel_driver_nydus::Nydus;
+use accel_driver_nydus::{ChunkDictionary, Nydus};
 use accel_image::{Annotations, Digest, media_type};
 use accel_stream::Limits;
 use serde_json::Value;
 
 use crate::nydus;
 
-/// The driver for `options`.
-pub(crate) fn of(options: &FormatOptions, limits: Limits) -> Arc<dyn Driver> {
+/// The driver for `options`, with the chunks of the dictionary that they name.
+pub(crate) fn of(options: &FormatOptions, limits: Limits, dictionary: Option<Arc<ChunkDictionary>>) -> Arc<dyn Driver> {
     match options {
         FormatOptions::Estargz(options) => Arc::new(Estargz::new(options.clone(), limits)),
-        FormatOptions::Nydus(options) => Arc::new(Nydus::new(options.clone(), limits)),
+        FormatOptions::Nydus(options) => Arc::new(Nydus::new(options.clone(), limits).with_dictionary(dictionary)),
     }
 }
 

@@ -26,6 +26,8 @@ const PIECE_BYTES: u64 = 1 << 20;
 pub(crate) struct Ending {
     pub(crate) descriptor: Descriptor,
     pub(crate) diff_id: Digest,
+    /// Blobs of the chunk dictionary to which files refer.
+    pub(crate) other_blobs: Vec<Descriptor>,
 }
 
 impl<C: LayerCache> Layers<'_, C> {
@@ -68,7 +70,7 @@ impl<C: LayerCache> Layers<'_, C> {
                 if let Some(upload) = upload {
                     upload.finish(merged.digest).await?;
                 }
-                Ok(ending(merged))
+                self.ending(merged)
             }
             (Some(error), sent, _) => {
                 push::cancel(sent.ok().flatten()).await;
@@ -81,12 +83,14 @@ impl<C: LayerCache> Layers<'_, C> {
             }
         }
     }
-}
 
-fn ending(merged: Merged) -> Ending {
-    let mut descriptor = Descriptor::new(merged.media_type, merged.digest, merged.size);
-    descriptor.annotations = merged.annotations;
-    Ending { descriptor, diff_id: merged.diff_id }
+    fn ending(&self, merged: Merged) -> Result<Ending, ConvertError> {
+        let mut descriptor = Descriptor::new(merged.media_type, merged.digest, merged.size);
+        descriptor.annotations = merged.annotations;
+        let other = |blob: &Digest| self.dictionary.map(|dictionary| dictionary.layer(*blob));
+        let other_blobs = merged.other_blobs.iter().filter_map(other).collect::<Result<_, _>>()?;
+        Ok(Ending { descriptor, diff_id: merged.diff_id, other_blobs })
+    }
 }
 
 /// Parts of blobs, for a thread that may block. A part has no digest: who reads it checks it.

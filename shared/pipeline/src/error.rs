@@ -64,6 +64,14 @@ pub enum ConvertError {
     /// The image is put together in a way that cannot be converted.
     #[error("{0}")]
     Unsupported(String),
+    /// The chunk dictionary cannot be read, or cannot be referred to.
+    #[error("chunk dictionary {image}: {source}")]
+    Dictionary {
+        /// The image.
+        image: String,
+        /// Why not.
+        source: Box<ConvertError>,
+    },
     /// The target tag holds something that is not ours to replace.
     #[error(
         "{target} exists and was not made from this source: remove it, choose another target, or set `adopt: true` to replace it"
@@ -100,6 +108,7 @@ impl ConvertError {
             Self::Registry(error) => error.class(),
             Self::Layer { source, .. } | Self::Image { source, .. } => source.class(),
             Self::Records(error) => error.class(),
+            Self::Dictionary { source, .. } => source.class(),
             Self::BlobsLost { .. } => ErrorClass::BACKOFF,
             // Where somebody else has the task, nothing is recorded; where only the target was lost, it goes on later.
             Self::Stopped(

@@ -8,6 +8,7 @@ use accel_image::{Descriptor, Digest, media_type};
 use accel_tasks::LayerCache;
 use tracing::instrument;
 
+use crate::dictionary;
 use crate::engine::Engine;
 use crate::error::ConvertError;
 use crate::image::{Job, Outcome, Prepared, convert_source, prepare, within};
@@ -45,7 +46,8 @@ pub async fn convert_or_fan_out(
             Prepared::Image(source) => source,
             Prepared::Nothing(outcome) => return Ok(Step::Ended(outcome)),
         };
-        let layers = Layers::new(engine, job, cache, watch, stop, now);
+        let job = dictionary::at_hand(job, &stop).await?;
+        let layers = Layers::new(engine, &job, cache, watch, stop, now);
         let apart = to_be_converted(&layers, &source).await?;
         let bytes = apart.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
         if limits.is_exceeded_by(apart.len(), bytes) {
@@ -73,7 +75,8 @@ pub async fn convert_layer(
 ) -> Result<Option<LayerReport>, ConvertError> {
     within(stop.clone(), async {
         let Prepared::Image(source) = prepare(job, watch, &stop).await? else { return Ok(None) };
-        let layers = Layers::new(engine, job, cache, watch, stop, now);
+        let job = dictionary::at_hand(job, &stop).await?;
+        let layers = Layers::new(engine, &job, cache, watch, stop, now);
         let planned = layers.plan(&source)?;
         let Some(planned) = planned.iter().find(|planned| planned.descriptor.digest == layer) else { return Ok(None) };
         watch.event(&Event::Phase(Phase::Convert));

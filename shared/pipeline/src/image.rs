@@ -13,6 +13,7 @@ use futures::StreamExt;
 use tracing::instrument;
 
 use crate::assemble::{Assembled, AssembledImage};
+use crate::dictionary;
 use crate::documents::{self, Documents};
 use crate::engine::Engine;
 use crate::error::ConvertError;
@@ -40,6 +41,8 @@ pub struct Job {
     pub target: End,
     /// The tag to write.
     pub target_key: String,
+    /// The repository of the chunk dictionary, if what is made of the source names one.
+    pub dictionary: Option<End>,
     /// What is made of the source.
     pub output: Output,
     /// The identity of that.
@@ -137,7 +140,8 @@ pub async fn convert_image(
     within(stop.clone(), async {
         match prepare(job, watch, &stop).await? {
             Prepared::Image(source) => {
-                convert_source(&Layers::new(engine, job, cache, watch, stop, now), &source).await
+                let job = dictionary::at_hand(job, &stop).await?;
+                convert_source(&Layers::new(engine, &job, cache, watch, stop, now), &source).await
             }
             Prepared::Nothing(outcome) => Ok(outcome),
         }
@@ -233,7 +237,7 @@ async fn convert<C: LayerCache>(layers: &Layers<'_, C>, source: &Source) -> Resu
     let finished = convert_layers(layers, &planned).await?;
     layers.watch.event(&Event::Phase(Phase::Push));
     let assembled = documents::assemble(layers, source, &finished).await?;
-    layers.stop.unless(Box::pin(documents::push(layers, source, &assembled))).await?;
+    Box::pin(documents::push(layers, source, &assembled)).await?;
     Ok(Outcome::Converted(Box::new(converted(source, assembled, finished))))
 }
 

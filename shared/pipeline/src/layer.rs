@@ -11,6 +11,7 @@ use accel_tasks::{LayerCache, LayerOutcome, LayerRecord};
 use tokio::sync::SemaphorePermit;
 use tracing::instrument;
 
+use crate::dictionary::Dictionary;
 use crate::engine::Engine;
 use crate::error::ConvertError;
 use crate::image::Job;
@@ -41,6 +42,7 @@ pub struct LayerReport {
 pub(crate) struct Layers<'a, C> {
     pub(crate) engine: &'a Engine,
     pub(crate) job: &'a Job,
+    pub(crate) dictionary: Option<&'a Dictionary>,
     pub(crate) driver: Arc<dyn Driver>,
     pub(crate) cache: &'a C,
     pub(crate) watch: &'a dyn Observer,
@@ -55,17 +57,19 @@ struct Written {
 }
 
 impl<'a, C> Layers<'a, C> {
-    /// What the layers of the image that `job` names share.
+    /// What the layers of the image that `job` names share; its dictionary is at hand.
     pub(crate) fn new(
         engine: &'a Engine,
-        job: &'a Job,
+        (job, dictionary): &'a (Job, Option<Dictionary>),
         cache: &'a C,
         watch: &'a dyn Observer,
         stop: StopSignal,
         now: fn() -> Timestamp,
     ) -> Self {
-        let driver = drivers::of(&job.output.options, job.limits);
-        Self { engine, job, driver, cache, watch, stop, now }
+        let dictionary = dictionary.as_ref();
+        let chunks = dictionary.map(|dictionary| Arc::clone(&dictionary.chunks));
+        let driver = drivers::of(&job.output.options, job.limits, chunks);
+        Self { engine, job, dictionary, driver, cache, watch, stop, now }
     }
 
     /// The distinct layers of `source`.

@@ -25,6 +25,7 @@ mod publish;
 mod tag;
 
 mod bootstrap;
+mod dictionary;
 mod feed;
 mod inspect;
 mod verify;

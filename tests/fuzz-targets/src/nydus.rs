@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use accel_domain::{ByteSize, NydusOptions};
 use accel_driver::conformance::{Downloads, Kept};
 use accel_driver::{Blobs, Driver, DriverError, Merge, Part, Pool};
-use accel_driver_nydus::Nydus;
 use accel_driver_nydus::reader::{Bootstrap, check_chunk, check_chunk_of_batch, uncompressed_batch};
+use accel_driver_nydus::{ChunkDictionary, DictionaryBuilder, DictionaryImage, Nydus};
 use accel_image::Digest;
 use accel_stream::{LayerReader, Limits, TarReader};
 use accel_test_support::nydus::{blob_with, ends_as_v5, reseal, v5_blob_with};
@@ -34,7 +34,7 @@ const V5_MAGIC: [u8; 4] = *b"SFAR";
 static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(1));
 
 /// What blobs are made with.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Made {
     V6,
     V5,
@@ -55,20 +55,41 @@ impl Made {
     }
 }
 
+/// An image to which layers refer.
+static BASE: LazyLock<Arc<ChunkDictionary>> = LazyLock::new(|| {
+    let mut store = Store::of(Made::V6);
+    store.convert(&lower()).expect("it can be represented");
+    let boot = store.merge().expect("it can be merged");
+    Store::beside(&boot, None).and_then(|store| store.dictionary).expect("our own bootstrap")
+});
+
 /// Blobs in memory, and what they are made with.
 struct Store {
     made: Made,
     blobs: HashMap<Digest, Vec<u8>>,
     parts: Vec<Part>,
+    /// That to which its layers refer.
+    dictionary: Option<Arc<ChunkDictionary>>,
 }
 
 impl Store {
     fn of(made: Made) -> Self {
-        Self { made, blobs: HashMap::new(), parts: Vec::new() }
+        Self { made, blobs: HashMap::new(), parts: Vec::new(), dictionary: None }
+    }
+
+    /// Of RAFS v6, for layers that refer to the image with the bootstrap `boot` and the file `meta` about each blob's chunks;
+    /// none where it cannot be referred to.
+    fn beside(boot: &[u8], meta: Option<&[u8]>) -> Option<Self> {
+        let store = Self::of(Made::V6);
+        let bootstrap = Bootstrap::parse(boot.to_vec()).ok()?;
+        let metas = meta.map(|meta| bootstrap.blobs().iter().map(|blob| (blob.id, meta.to_vec())).collect());
+        let mut builder = DictionaryBuilder::new(store.made.options());
+        builder.add(DictionaryImage { bootstrap, metas: metas.unwrap_or_default() }).ok()?;
+        Some(Self { dictionary: Some(Arc::new(builder.build().ok()?)), ..store })
     }
 
     fn driver(&self) -> Nydus {
-        Nydus::new(self.made.options(), LIMITS)
+        Nydus::new(self.made.options(), LIMITS).with_dictionary(self.dictionary.clone())
     }
 
     fn add(&mut self, blob: Vec<u8>) {
@@ -158,12 +179,35 @@ fn read_bootstrap(boot: &[u8]) -> bool {
     if let Ok(merged) = store.merge() {
         assert!(walk(&merged), "our own bootstrap is refused");
     }
+    for meta in [None, Some(&boot[boot.len() / 2..])] {
+        refer_to(boot, meta);
+    }
     is_accepted
 }
 
-/// Blobs of layers with and without contents, of both versions and with batches.
+/// A bootstrap cannot be referred to; or layers that do so can be merged into an image that can be read, or are refused for
+/// what they are together, since the blobs of the other image may be as large as it says.
+fn refer_to(boot: &[u8], meta: Option<&[u8]>) {
+    let Some(mut store) = Store::beside(boot, meta) else { return };
+    let made = [lower(), upper()].iter().try_for_each(|tar| store.convert(tar)).and_then(|()| store.merge());
+    match made {
+        Ok(merged) => assert!(walk(&merged), "our own bootstrap is refused"),
+        Err(DriverError::Damaged { reason, .. }) => panic!("our own blob is refused: {reason}"),
+        Err(_) => {}
+    }
+}
+
+/// Blobs of layers with and without contents, of both versions and with batches, and one that refers to another image.
 fn blobs() -> Vec<Vec<u8>> {
-    Made::ALL.into_iter().flat_map(blobs_of).collect()
+    Made::ALL.into_iter().flat_map(blobs_of).chain([blob_beside_base()]).collect()
+}
+
+/// A layer with chunks of its own and of the dictionary.
+fn blob_beside_base() -> Vec<u8> {
+    let mut store = Store { dictionary: Some(Arc::clone(&BASE)), ..Store::of(Made::V6) };
+    let layer = tar(&[file("own", b"own"), file("f", vec![7; 9000]), file("g", b"x")]);
+    store.convert(&layer).expect("it can be represented");
+    store.blobs.into_values().next().expect("it was converted")
 }
 
 fn blobs_of(made: Made) -> Vec<Vec<u8>> {
@@ -180,6 +224,7 @@ fn read_blob(bytes: &[u8]) -> bool {
     reseal(&mut blob);
     let mut store = Store::of(if ends_as_v5(&blob) { Made::V5 } else { Made::Batched });
     store.convert(&lower()).expect("it can be represented");
+    store.dictionary = (store.made != Made::V5).then(|| Arc::clone(&BASE));
     store.add(blob);
     let merged = store.merge();
     assert!(merged.as_ref().map_or(true, |boot| walk(boot)), "our own bootstrap is refused");
@@ -195,7 +240,8 @@ fn compare_chunks(boot: Vec<u8>, store: &Store) {
     let (compressor, most) = (bootstrap.compressor(), bootstrap.chunk_size() as usize);
     let compared = bootstrap.walk(LIMITS, &mut |_, inode| {
         for chunk in &inode.chunks {
-            let blob = &store.blobs[&bootstrap.blobs()[chunk.blob as usize].id];
+            // Blobs of the dictionary are not there.
+            let Some(blob) = store.blobs.get(&bootstrap.blobs()[chunk.blob as usize].id) else { continue };
             let stored = usize::try_from(chunk.compressed_offset).ok().and_then(|begin| blob.get(begin..));
             let Some(stored) = stored.and_then(|rest| rest.get(..chunk.compressed_size as usize)) else { continue };
             // Only that nothing panics: what a hostile blob holds may be anything.

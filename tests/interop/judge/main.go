@@ -26,9 +26,11 @@ type command struct {
 type options struct {
 	plainHTTP bool
 	merge     bool
-	kept      int
-	ignore    []string
-	since     int64
+	// dictionary is the Nydus image to whose blobs the target refers.
+	dictionary string
+	kept       int
+	ignore     []string
+	since      int64
 }
 
 var commands = map[string]command{
@@ -66,6 +68,7 @@ func run(args []string) error {
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.BoolVar(&opts.plainHTTP, "plain-http", false, "speak plain HTTP to the registry")
 	flags.BoolVar(&opts.merge, "merge", false, "let nydus-image merge the layers, too")
+	flags.StringVar(&opts.dictionary, "dictionary", "", "the chunk dictionary that nydus-image is to merge with")
 	flags.IntVar(&opts.kept, "kept", 0, "how many layers verify should find kept as they were in the source")
 	flags.StringVar(&ignore, "ignore", "", "comma separated paths that diff leaves out")
 	flags.Int64Var(&opts.since, "since", 9_000_000_000, "diff takes times from this second on as equal: unpacking made them")
@@ -83,7 +86,7 @@ func run(args []string) error {
 
 func usage() error {
 	var text strings.Builder
-	text.WriteString("usage: judge COMMAND [--plain-http] [--kept N] [--merge] [--ignore PATH,...] [--since SECONDS] ARGUMENTS\n")
+	text.WriteString("usage: judge COMMAND [--plain-http] [--kept N] [--merge] [--dictionary REF] [--ignore PATH,...] [--since SECONDS] ARGUMENTS\n")
 	for _, name := range []string{"verify", "fuse", "erofs", "nydusd", "diff", "tree", "odd"} {
 		fmt.Fprintf(&text, "  %-7s %-14s %s\n", name, commands[name].args, commands[name].does)
 	}

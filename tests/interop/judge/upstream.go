@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,7 @@ func judgeUpstream(both pair, want, got platformImage, opts options) error {
 	rows := []struct{ what, bootstrap, metas string }{{"cold", whole, ""}, {"with its blob.meta files", whole, metas}}
 	if opts.merge {
 		merged := filepath.Join(work, "merged.boot")
-		if err := mergeByUpstream(merged, parts); err != nil {
+		if err := mergeByUpstream(merged, parts, opts, work); err != nil {
 			return err
 		}
 		rows = append(rows, struct{ what, bootstrap, metas string }{"merged by nydus-image", merged, ""})
@@ -177,9 +178,43 @@ func layerBootstrap(blob io.ReaderAt, size int64) ([]byte, error) {
 	return sections[bootstrapName].read(blob)
 }
 
-func mergeByUpstream(output string, parts []string) error {
+// mergeByUpstream merges the bootstraps of layers, with the dictionary if there is one: its blobs are no layers then.
+func mergeByUpstream(output string, parts []string, opts options, work string) error {
 	args := []string{"merge", "--prefetch-policy", "fs", "--output-json", output + ".json", "--bootstrap", output}
+	if opts.dictionary != "" {
+		bootstrap, blobs, err := writeDictionary(opts, filepath.Join(work, "dictionary"))
+		if err != nil {
+			return fmt.Errorf("dictionary: %w", err)
+		}
+		args = append(args, "--chunk-dict", "bootstrap="+bootstrap)
+		parts = slices.DeleteFunc(slices.Clone(parts), func(part string) bool {
+			return slices.Contains(blobs, filepath.Base(part))
+		})
+	}
 	return runTool("nydus-image", append(args, parts...)...)
+}
+
+// writeDictionary writes the bootstrap of the dictionary, which is of one platform, and names its blobs.
+func writeDictionary(opts options, dir string) (bootstrap string, blobs []string, err error) {
+	image, err := parseImage(opts.dictionary, opts)
+	if err != nil {
+		return "", nil, err
+	}
+	platforms, err := image.platforms()
+	if err != nil {
+		return "", nil, err
+	}
+	if len(platforms) != 1 {
+		return "", nil, fmt.Errorf("it has %d platforms, and nydus-image takes one bootstrap", len(platforms))
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", nil, err
+	}
+	for _, layer := range platforms[0].layers {
+		blobs = append(blobs, layer.Digest.Encoded())
+	}
+	bootstrap, _, err = image.writeBootstrap(platforms[0], dir)
+	return bootstrap, blobs, err
 }
 
 // daemon is nydusd, set up for one image of one registry.

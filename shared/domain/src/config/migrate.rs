@@ -52,12 +52,10 @@ pub fn migrate(acceld_yaml: &str, name: &str) -> Result<Migration, MigrateError>
         return Err(MigrateError::NotAcceld(name.to_owned()));
     }
     let mut notes = Vec::new();
-    let ours = Ours {
-        listen: listen(&mut leaves, &mut notes),
-        workers: workers(&mut leaves, &mut notes),
-        registries: registries(&mut leaves, &mut notes),
-        rule: rule(&mut leaves, &mut notes),
-    };
+    let (listen, workers) = (listen(&mut leaves, &mut notes), workers(&mut leaves, &mut notes));
+    let registries = registries(&mut leaves, &mut notes);
+    let rule = rule(&mut leaves, &mut notes, &registries);
+    let ours = Ours { listen, workers, registries, rule };
     notes.extend(leaves.into_paths().iter().map(|path| format!("{path}: {}", dropped::reason(path))));
     let yaml = write::yaml(&ours);
     parse(&yaml, "accel.yaml").map_err(MigrateError::Invalid)?;
@@ -192,10 +190,10 @@ fn variable(host: &RegistryKey, purpose: &str) -> String {
     format!("ACCEL_{purpose}{host}")
 }
 
-fn rule(leaves: &mut Leaves, notes: &mut Vec<String>) -> OurRule {
+fn rule(leaves: &mut Leaves, notes: &mut Vec<String>, registries: &[OurRegistry]) -> OurRule {
     let driver = leaves.take("converter.driver.type").unwrap_or_default();
     let (format, (options, in_force)) = match driver.as_str() {
-        "nydus" => (Format::Nydus, nydus::entry(leaves, notes)),
+        "nydus" => (Format::Nydus, nydus::entry(leaves, notes, registries)),
         driver => (Format::Estargz, (Vec::new(), is_estargz(driver, leaves, notes))),
     };
     if !in_force {

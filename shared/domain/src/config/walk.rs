@@ -238,7 +238,8 @@ from_text!(
     crate::TargetTemplate,
     crate::secret::SecretRef,
     super::Period,
-    accel_image::Platform
+    accel_image::Platform,
+    accel_image::Reference
 );
 
 macro_rules! from_number {

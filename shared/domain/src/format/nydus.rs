@@ -1,5 +1,6 @@
 //! What determines the bytes of a Nydus image.
 
+use accel_image::Reference;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,12 @@ pub struct NydusOptions {
     #[serde(skip_serializing_if = "std::ops::Not::not")] // what is off changes no hash
     #[schemars(extend("default" = false))]
     pub merge_manifest: bool,
+    /// A Nydus image whose chunks are not stored again: layers refer to its blobs, which the target's repository gets too.
+    /// It has RAFS v6, no batches, and the same `compressor` and `chunk_size`, and was made by Accel. Where this is a tag, it counts what
+    /// it points at when a conversion begins.
+    #[serde(skip_serializing_if = "Option::is_none")] // what is off changes no hash
+    #[schemars(with = "Option<String>")]
+    pub chunk_dictionary: Option<Reference>,
 }
 
 /// How the chunks of a Nydus image are compressed.
@@ -90,7 +97,15 @@ impl Default for NydusOptions {
     fn default() -> Self {
         let prefetch = vec!["/".to_owned()];
         let (compressor, chunk_size) = (NydusCompressor::default(), ByteSize(1 << 20));
-        Self { fs_version: 6, compressor, chunk_size, batch_size: ByteSize(0), prefetch, merge_manifest: false }
+        Self {
+            fs_version: 6,
+            compressor,
+            chunk_size,
+            batch_size: ByteSize(0),
+            prefetch,
+            merge_manifest: false,
+            chunk_dictionary: None,
+        }
     }
 }
 
@@ -110,6 +125,7 @@ impl NydusOptions {
             return Err(("chunk_size", reason));
         }
         self.check_batch_size()?;
+        self.check_chunk_dictionary()?;
         if let Some(glob) = self.prefetch.iter().find(|path| path.contains(['*', '?'])) {
             return Err((
                 "prefetch",
@@ -117,6 +133,16 @@ impl NydusOptions {
             ));
         }
         check_prefetch(&self.prefetch)
+    }
+
+    fn check_chunk_dictionary(&self) -> Result<(), (&'static str, String)> {
+        let Some(dictionary) = &self.chunk_dictionary else { return Ok(()) };
+        let reason = match (self.fs_version, self.batch_size) {
+            (6, ByteSize(0)) => return Ok(()),
+            (6, _) => "images with batches cannot refer to other images here: leave it or `batch_size` out",
+            _ => "images of RAFS v5 cannot refer to other images here: leave it out, or take `fs_version: 6`",
+        };
+        Err(("chunk_dictionary", format!("{dictionary}: {reason}")))
     }
 
     fn check_batch_size(&self) -> Result<(), (&'static str, String)> {
@@ -145,6 +171,8 @@ mod tests {
     #[test]
     fn names_the_option_that_is_out_of_range() {
         let good = NydusOptions::default();
+        let with_dictionary =
+            NydusOptions { chunk_dictionary: Some("h.example/dictionary:1".parse().unwrap()), ..good.clone() };
         let chunks = |bytes| NydusOptions { chunk_size: ByteSize(bytes), ..good.clone() };
         let batches = |bytes| NydusOptions { batch_size: ByteSize(bytes), ..good.clone() };
         let rows = [
@@ -160,7 +188,14 @@ mod tests {
             ("batch_size", "RAFS v5 has no batches", NydusOptions { fs_version: 5, ..batches(64 << 10) }),
             ("prefetch", "glob", NydusOptions { prefetch: vec!["/usr/*".into()], ..good.clone() }),
             ("prefetch", "absolute", NydusOptions { prefetch: vec!["bin/sh".into()], ..good.clone() }),
+            ("chunk_dictionary", "fs_version: 6", NydusOptions { fs_version: 5, ..with_dictionary.clone() }),
+            (
+                "chunk_dictionary",
+                "with batches",
+                NydusOptions { batch_size: ByteSize(64 << 10), ..with_dictionary.clone() },
+            ),
         ];
+        assert_eq!(with_dictionary.check(), Ok(()));
         assert_eq!((good.check(), NydusOptions { fs_version: 5, ..good.clone() }.check()), (Ok(()), Ok(())));
         assert_eq!((chunks(4 << 10).check(), chunks(4 << 20).check()), (Ok(()), Ok(())));
         assert_eq!((batches(4 << 10).check(), batches(1 << 20).check()), (Ok(()), Ok(())));

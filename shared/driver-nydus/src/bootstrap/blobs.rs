@@ -1,5 +1,7 @@
 //! Blobs and chunks, as a bootstrap refers to them.
 
+use std::sync::Arc;
+
 use accel_image::Digest;
 
 use super::layout::feature;
@@ -16,7 +18,7 @@ pub(crate) const UNKNOWN_ID: [u8; ID_BYTES] = [b'x'; ID_BYTES];
 
 /// What blobs have whose only metadata are the bootstrap.
 const V5_FEATURES: u32 = feature::HAS_TAR_HEADER | feature::CAP_TAR_TOC;
-const V6_FEATURES: u32 = V5_FEATURES | feature::ALIGNED | feature::INLINED_CHUNK_DIGEST | feature::HAS_TOC;
+pub(crate) const V6_FEATURES: u32 = V5_FEATURES | feature::ALIGNED | feature::INLINED_CHUNK_DIGEST | feature::HAS_TOC;
 /// What blobs have besides in which there are batches.
 pub(crate) const BATCH_FEATURES: u32 = feature::BATCH | feature::CHUNK_INFO_V2;
 
@@ -63,8 +65,9 @@ pub(crate) struct Blob {
     pub(crate) id: [u8; ID_BYTES],
     pub(crate) compressor: Compressor,
     pub(crate) features: u32,
-    /// In the order of their numbers.
-    pub(crate) chunks: Vec<ChunkPlace>,
+    /// In the order of their numbers. Of a blob of the chunk dictionary, whose chunks are not all known, those that are not
+    /// say nothing.
+    pub(crate) chunks: Arc<Vec<ChunkPlace>>,
     /// The length of all chunks as they are stored.
     pub(crate) data_bytes: u64,
     /// The length of everything before the bootstrap.
@@ -72,6 +75,18 @@ pub(crate) struct Blob {
     /// The length of all chunks uncompressed, each padded to a block.
     pub(crate) uncompressed_bytes: u64,
     pub(crate) meta: MetaPlace,
+    pub(crate) meta_file: MetaFile,
+}
+
+/// Where the file about a blob's chunks comes from that the layer with an image's bootstrap has.
+#[derive(Debug, Clone)]
+pub(crate) enum MetaFile {
+    /// It is made of the chunks.
+    OfChunks,
+    /// It is this one.
+    Known(Arc<Vec<u8>>),
+    /// There is none: runtimes read what they need from the blob.
+    Missing,
 }
 
 impl Blob {
@@ -92,19 +107,43 @@ impl Blob {
             id: UNKNOWN_ID,
             compressor,
             features: features | feature::INLINED_BOOTSTRAP,
-            chunks,
+            chunks: Arc::new(chunks),
             data_bytes,
             compressed_bytes: data_bytes,
             uncompressed_bytes,
             meta: MetaPlace::default(),
+            meta_file: MetaFile::OfChunks,
         }
+    }
+
+    /// Whether it is the blob that a layer's own bootstrap stands in.
+    pub(crate) fn is_own(&self) -> bool {
+        self.id == UNKNOWN_ID
     }
 
     /// The blob as an image knows it.
     pub(crate) fn into_image(mut self, digest: Digest) -> Self {
-        self.id.copy_from_slice(digest.hex().as_bytes());
         self.features &= !feature::INLINED_BOOTSTRAP;
+        self.with_id(digest)
+    }
+
+    /// The blob under this name.
+    pub(crate) fn with_id(mut self, digest: Digest) -> Self {
+        self.id.copy_from_slice(digest.hex().as_bytes());
         self
+    }
+
+    /// The digest that its name is; none where that is not known.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        format!("sha256:{}", std::str::from_utf8(&self.id).ok()?).parse().ok()
+    }
+
+    /// Whether tables of blobs say the same of both, the number of chunks aside.
+    pub(crate) fn is_the_same(&self, other: &Self) -> bool {
+        let said = |blob: &Self| {
+            (blob.id, blob.compressor, blob.features, blob.compressed_bytes, blob.uncompressed_bytes, blob.meta)
+        };
+        said(self) == said(other)
     }
 }
 

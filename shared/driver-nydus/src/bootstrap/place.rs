@@ -6,7 +6,7 @@ use super::blobs::ChunkRef;
 use super::layout::{
     BLOB_BYTES, BLOCK_BYTES, CHUNK_BYTES, DEVICE_BYTES, DEVICES, INODE_BYTES, SLOT_BYTES, data_layout,
 };
-use super::{Extra, Image, blobs, directory, links, prefetch, superblock};
+use super::{Image, blobs, directory, links, prefetch, superblock};
 use crate::tree::{Body, Inode, InodeId, Tree};
 
 /// The number of the first inode, the root: 0 cannot be shown, and the superblock has 16 bits for it.
@@ -134,12 +134,14 @@ impl Plan {
     }
 }
 
-/// Chunks that the table lists: of a layer all, for they are the blob's; of an image those that files refer to.
+/// Chunks that the table lists: of a layer's own blob all, for they are the blob's; of others those that files refer to.
 fn chunk_table(image: &Image<'_>, order: &[InodeId]) -> Vec<ChunkRef> {
-    let mut chunks: Vec<ChunkRef> = match (image.extra, image.blobs.all()) {
-        (Extra::Layer, [blob]) => (0..blob.chunks.len() as u32).map(|chunk| ChunkRef::new(0, chunk)).collect(),
-        _ => order.iter().flat_map(|id| image.chunks_of(image.tree.inode(*id))).copied().collect(),
-    };
+    let own = image.blobs.all().first().filter(|blob| blob.is_own());
+    let is_of_other = |chunk: &ChunkRef| own.is_none() || chunk.blob() != 0;
+    let own = 0..own.map_or(0, |own| own.chunks.len() as u32);
+    let of_files = order.iter().flat_map(|id| image.chunks_of(image.tree.inode(*id))).copied();
+    let mut chunks: Vec<ChunkRef> =
+        own.map(|chunk| ChunkRef::new(0, chunk)).chain(of_files.filter(is_of_other)).collect();
     chunks.sort_unstable();
     chunks.dedup();
     chunks.sort_by_key(|chunk| (image.blobs.chunk(*chunk).digest, chunk.blob()));

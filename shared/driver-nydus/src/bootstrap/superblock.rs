@@ -17,7 +17,7 @@ const SHA256: u32 = 1;
 /// Whether all numbers fit.
 pub(super) fn check(image: &Image<'_>, plan: &Plan) -> Result<(), Fault> {
     if image.blobs.all().len() > MOST_BLOBS {
-        return Err(Fault("it has more than 254 layers with files in them"));
+        return Err(Fault("it has more than 254 blobs: layers with files in them, and what the chunk dictionary has"));
     }
     if matches!(image.extra, Extra::Layer) && plan.bytes() > MOST_LAYER_BOOTSTRAP_BYTES {
         return Err(Fault("its metadata are beyond 4 GiB"));

@@ -12,12 +12,29 @@ pub(crate) fn leave_out_unused<T>(
     chunk_bytes: u32,
     number: impl Fn(ChunkRef) -> usize,
 ) -> Vec<u32> {
-    let mut used = vec![false; all.len()];
+    let used = used(all.len(), tree, refs, chunk_bytes, number);
+    let mut keep = used.iter();
+    all.retain(|_| keep.next() == Some(&true));
+    new_numbers(&used)
+}
+
+/// Which of `count` blobs or chunks files that can be reached refer to; `number` says which of them a reference is to.
+pub(crate) fn used(
+    count: usize,
+    tree: &Tree,
+    refs: &[ChunkRef],
+    chunk_bytes: u32,
+    number: impl Fn(ChunkRef) -> usize,
+) -> Vec<bool> {
+    let mut used = vec![false; count];
     for id in tree.reachable() {
         chunks_of(tree.inode(id), refs, chunk_bytes).iter().for_each(|chunk| used[number(*chunk)] = true);
     }
-    let mut keep = used.iter();
-    all.retain(|_| keep.next() == Some(&true));
+    used
+}
+
+/// The number of each where those that are not used are left out; one of these has that of the next.
+pub(crate) fn new_numbers(used: &[bool]) -> Vec<u32> {
     let mut next = 0;
     let numbers = used.iter().map(|used| {
         let number = next;

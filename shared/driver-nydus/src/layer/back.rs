@@ -1,12 +1,15 @@
 //! The back: gives chunks their places in the blob, and writes what ends it.
 
+use std::sync::Arc;
+
 use accel_driver::{Assemble, BlobWriter, Chunk, DriverError, Repeats, Unit};
 
 use super::batch::InBatch;
 use super::meta::ChunkPlace;
-use super::{tail, v5};
+use super::{blobs, tail, v5};
 use crate::bootstrap::{BLOCK_BYTES, Blob, ChunkRef};
 use crate::compressor::Compressor;
+use crate::dictionary::ChunkDictionary;
 use crate::tree::Tree;
 use crate::version::Version;
 
@@ -22,6 +25,7 @@ pub(super) enum Record {
 pub(super) struct Back {
     version: Version,
     repeats: Repeats,
+    dictionary: Option<Arc<ChunkDictionary>>,
     compressor: Compressor,
     chunk_bytes: u32,
     chunks: Vec<ChunkPlace>,
@@ -35,10 +39,17 @@ pub(super) struct Back {
 }
 
 impl Back {
-    pub(super) const fn new(version: Version, compressor: Compressor, chunk_bytes: u32, repeats: Repeats) -> Self {
+    pub(super) const fn new(
+        version: Version,
+        compressor: Compressor,
+        chunk_bytes: u32,
+        repeats: Repeats,
+        dictionary: Option<Arc<ChunkDictionary>>,
+    ) -> Self {
         Self {
             version,
             repeats,
+            dictionary,
             compressor,
             chunk_bytes,
             chunks: Vec::new(),
@@ -50,11 +61,13 @@ impl Back {
     }
 
     fn chunk(&mut self, unit: &Unit, chunk: &Chunk, blob: &mut BlobWriter<'_>) -> Result<(), DriverError> {
-        let number = match self.repeats.written(&chunk.digest) {
-            Some(number) => number,
-            None => self.new_chunk(unit, chunk, blob)?,
+        let known = self.dictionary.as_ref().and_then(|dictionary| dictionary.find(&chunk.digest, chunk.len));
+        let chunk = match (known, self.repeats.written(&chunk.digest)) {
+            (Some(known), _) => blobs::other_chunk(known),
+            (None, Some(number)) => blobs::own_chunk(number),
+            (None, None) => blobs::own_chunk(self.new_chunk(unit, chunk, blob)?),
         };
-        self.refs.push(ChunkRef::new(0, number));
+        self.refs.push(chunk);
         Ok(())
     }
 
@@ -103,10 +116,14 @@ impl Assemble for Back {
         let tree = self.tree.take().ok_or(DriverError::Codec)?; // the front always hands one over
         self.repeats = Repeats::default(); // the memory that it held is needed for what follows
         let compressed_bytes = blob.offset();
-        let mut layer = Blob::of_layer(self.version, self.compressor, self.chunks, compressed_bytes, self.uncompressed);
+        let own = Blob::of_layer(self.version, self.compressor, self.chunks, compressed_bytes, self.uncompressed);
         match self.version {
-            Version::V5 => v5::write(blob, layer, &tree, self.refs, self.chunk_bytes),
-            Version::V6 => tail::write(blob, &mut layer, &tree, &self.refs, self.chunk_bytes),
+            Version::V5 => v5::write(blob, own, &tree, self.refs, self.chunk_bytes),
+            Version::V6 => {
+                let (compressor, chunk_bytes, dictionary) = (self.compressor, self.chunk_bytes, self.dictionary);
+                let blobs = blobs::list(own, dictionary.as_deref(), &tree, &mut self.refs, chunk_bytes);
+                tail::write(blob, blobs, &tree, &self.refs, (compressor, chunk_bytes))
+            }
         }
     }
 }

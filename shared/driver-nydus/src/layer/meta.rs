@@ -45,6 +45,14 @@ impl ChunkPlace {
         }
     }
 
+    fn entry(&self) -> [u8; CHUNK_META_BYTES] {
+        let [first, second] = self.words();
+        let mut bytes = [0; CHUNK_META_BYTES];
+        bytes[..8].copy_from_slice(&first.to_le_bytes());
+        bytes[8..].copy_from_slice(&second.to_le_bytes());
+        bytes
+    }
+
     /// Two words of 20 and 4 bits of length less one and an offset.
     fn words(&self) -> [u64; 2] {
         let (bytes, stored) = (u64::from(self.bytes) - 1, u64::from(self.stored_bytes) - 1);
@@ -125,6 +133,20 @@ pub(crate) fn header(blob: &Blob) -> [u8; META_HEADER_BYTES] {
     }
     header[META_HEADER_BYTES - 4..].copy_from_slice(&MAGIC);
     header
+}
+
+/// Whether `file`, array and header as runtimes keep them, is about as many chunks as these, and says the same of those
+/// that are known.
+pub(crate) fn is_file_about(file: &[u8], chunks: &[ChunkPlace], is_known: impl Fn(&ChunkPlace) -> bool) -> bool {
+    let array_bytes = (chunks.len() * CHUNK_META_BYTES).next_multiple_of(BLOCK_BYTES as usize);
+    if file.len() != array_bytes + META_HEADER_BYTES {
+        return false;
+    }
+    let (array, header) = file.split_at(array_bytes);
+    let entries = array.as_chunks::<CHUNK_META_BYTES>().0;
+    let is_header = header.starts_with(&MAGIC) && header.ends_with(&MAGIC);
+    let says = |(chunk, entry): (&ChunkPlace, &[u8; CHUNK_META_BYTES])| !is_known(chunk) || chunk.entry() == *entry;
+    is_header && header[12..16] == (chunks.len() as u32).to_le_bytes() && chunks.iter().zip(entries).all(says)
 }
 
 #[cfg(test)]

@@ -16,22 +16,20 @@ use crate::names::section;
 use crate::tree::Tree;
 use crate::version::Version;
 
-/// Writes everything behind the chunks of the one `blob` that the layer has.
+/// Writes everything behind the chunks of the layer's own blob, which is the first of `blobs` if it has any.
 pub(super) fn write(
     out: &mut BlobWriter<'_>,
-    blob: &mut Blob,
+    mut blobs: Vec<Blob>,
     tree: &Tree,
     refs: &[ChunkRef],
-    chunk_bytes: u32,
+    (compressor, chunk_bytes): (Compressor, u32),
 ) -> Result<(), DriverError> {
     let mut toc = Toc::default();
-    let blobs = if blob.chunks.is_empty() {
-        BlobTable::default()
-    } else {
-        about_chunks(out, blob, &mut toc)?;
-        BlobTable::from(std::slice::from_ref(blob))
-    };
-    let (compressor, version, extra) = (blob.compressor, Version::V6, Extra::Layer);
+    if let Some(own) = blobs.first_mut().filter(|blob| blob.is_own()) {
+        about_chunks(out, own, &mut toc)?;
+    }
+    let blobs = BlobTable::from(blobs.as_slice());
+    let (version, extra) = (Version::V6, Extra::Layer);
     let image = Image { tree, refs, blobs, chunk_bytes, compressor, version, extra };
     write_bootstrap(out, &image, &mut toc)?;
     toc.write(out)

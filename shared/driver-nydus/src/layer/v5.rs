@@ -1,6 +1,7 @@
 //! The end of a blob of RAFS v5: the layer's bootstrap alone, which says everything of the chunks.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use accel_driver::{BlobWriter, DriverError};
 
@@ -19,7 +20,7 @@ pub(super) fn write(
     mut refs: Vec<ChunkRef>,
     chunk_bytes: u32,
 ) -> Result<(), DriverError> {
-    drop_unused(&mut blob.chunks, &mut refs, tree, chunk_bytes);
+    drop_unused(Arc::make_mut(&mut blob.chunks), &mut refs, tree, chunk_bytes);
     if blob.data_bytes > 0 {
         out.write(&tar_header(section::DATA, blob.data_bytes))?;
         blob.compressed_bytes = out.offset();

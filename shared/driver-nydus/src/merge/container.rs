@@ -8,7 +8,7 @@ use accel_image::Digest;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::bootstrap::{BLOCK_BYTES, Blob, Image, Plan};
+use crate::bootstrap::{BLOCK_BYTES, Blob, Image, MetaFile, Plan};
 use crate::hashed::Hashed;
 use crate::layer::meta;
 use crate::names::BOOTSTRAP_PATH;
@@ -45,14 +45,30 @@ pub(super) fn write(image: &Image<'_>, plan: &Plan<'_>, output: &mut dyn Write) 
     Ok(Written { size: hasher.bytes(), digest: hasher.finish(), diff_id })
 }
 
-/// The array of the blob's chunks, padded to a block, and its header.
+/// The file about the blob's chunks.
 fn write_meta<W: Write>(blob: &Blob, tar: &mut Hashed<W>) -> io::Result<()> {
+    match &blob.meta_file {
+        MetaFile::OfChunks => write_meta_of_chunks(blob, tar),
+        MetaFile::Known(file) => {
+            tar.write_all(&meta_file_header(blob, file.len() as u64))?;
+            tar.write_all(file)
+        }
+        MetaFile::Missing => Ok(()),
+    }
+}
+
+fn meta_file_header(blob: &Blob, bytes: u64) -> [u8; 512] {
+    let path = format!("image/{}.blob.meta", String::from_utf8_lossy(&blob.id));
+    header(&path, tar::EntryType::Regular, 0o444, bytes)
+}
+
+/// The array of the blob's chunks, padded to a block, and its header.
+fn write_meta_of_chunks<W: Write>(blob: &Blob, tar: &mut Hashed<W>) -> io::Result<()> {
     let array_bytes = meta::array_bytes(&blob.chunks);
     let padding = array_bytes.next_multiple_of(BLOCK_BYTES) - array_bytes;
     let meta_header = meta::header(blob);
     let bytes = array_bytes + padding + meta_header.len() as u64;
-    let path = format!("image/{}.blob.meta", String::from_utf8_lossy(&blob.id));
-    tar.write_all(&header(&path, tar::EntryType::Regular, 0o444, bytes))?;
+    tar.write_all(&meta_file_header(blob, bytes))?;
     meta::write_array(&blob.chunks, tar)?;
     tar.write_all(&[0; BLOCK_BYTES as usize][..padding as usize])?;
     tar.write_all(&meta_header)

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use accel_driver::{DriverError, Part};
 use accel_stream::Limits;
 
+use super::numbers::Numbers;
 use crate::bootstrap::{ChunkRef, mode};
 use crate::names::{OPAQUE, WHITEOUT};
 use crate::reader::{Bootstrap, FormatError, Node, Seen};
@@ -19,8 +20,7 @@ pub(super) struct Overlay<'a> {
     tree: &'a mut Tree,
     refs: &'a mut Vec<ChunkRef>,
     layer: &'a Bootstrap,
-    /// The number of the layer's blob.
-    blob: u8,
+    numbers: &'a Numbers,
     part: &'a Part,
     limits: Limits,
     /// Files with several names, by their number in the layer.
@@ -38,11 +38,11 @@ impl<'a> Overlay<'a> {
         tree: &'a mut Tree,
         refs: &'a mut Vec<ChunkRef>,
         layer: &'a Bootstrap,
-        blob: u8,
+        numbers: &'a Numbers,
         part: &'a Part,
         limits: Limits,
     ) -> Self {
-        Self { tree, refs, layer, blob, part, limits, linked: HashMap::new() }
+        Self { tree, refs, layer, numbers, part, limits, linked: HashMap::new() }
     }
 
     pub(super) fn apply(mut self) -> Result<(), DriverError> {
@@ -190,8 +190,8 @@ impl<'a> Overlay<'a> {
                     reason: "the image has more than 4,294,967,295 chunks",
                 })?;
                 for chunk in self.layer.file_chunks(node)? {
-                    let (chunk, _) = chunk?;
-                    self.refs.push(ChunkRef::new(self.blob, chunk.chunk()));
+                    let (chunk, place) = chunk?;
+                    self.refs.push(self.numbers.of_image(chunk, &place)?);
                 }
                 Body::File { size: node.size, first }
             }

@@ -176,6 +176,17 @@ impl Bootstrap {
     }
 }
 
+impl Bootstrap {
+    /// All chunks that the table of RAFS v6 lists, each with its number of blob and chunk and its place.
+    pub(crate) fn into_listed_chunks(self) -> impl Iterator<Item = (ChunkRef, ChunkPlace)> {
+        let table = match self.layout {
+            Layout::V5(_) => ChunkTable::default(),
+            Layout::V6 { chunks, .. } => chunks,
+        };
+        table.into_listed()
+    }
+}
+
 impl<'b> Node<'b> {
     fn check_layout(&self) -> Result<(), FormatError> {
         let fits = match self.kind {

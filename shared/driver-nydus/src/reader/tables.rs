@@ -34,6 +34,11 @@ impl Blob {
         self.features & feature::BATCH != 0
     }
 
+    /// Whether it is the blob that the bootstrap, a layer's own, stands in.
+    pub(crate) fn is_own(&self) -> bool {
+        self.id == Digest::from_bytes([0; 32])
+    }
+
     pub(super) fn table(at: Bytes<'_>, offset: u64, len: u32) -> Result<Vec<Self>, FormatError> {
         let what = "table of blobs";
         let table = at.slice(what, offset, len.into())?;
@@ -145,17 +150,23 @@ impl ChunkTable {
         }
     }
 
-    /// All chunks of blob 0, if they are there without a gap: so it is in the bootstrap of a layer.
-    pub(super) fn into_layer(self) -> Result<Vec<ChunkPlace>, FormatError> {
-        let in_order =
-            |(number, chunk): (usize, &bootstrap::ChunkRef)| chunk.blob() == 0 && chunk.chunk() as usize == number;
-        if !self.refs.iter().enumerate().all(in_order) {
+    /// All chunks of blob 0, if they are there without a gap: so it is in the bootstrap of a layer. Others are those of the
+    /// chunk dictionary.
+    pub(super) fn into_layer(mut self) -> Result<Vec<ChunkPlace>, FormatError> {
+        self.places.truncate(self.refs.partition_point(|chunk| chunk.blob() == 0));
+        let in_order = |(number, chunk): (usize, &bootstrap::ChunkRef)| chunk.chunk() as usize == number;
+        if !self.refs[..self.places.len()].iter().enumerate().all(in_order) {
             return Err(FormatError::part(TABLE, "it does not have all chunks of the layer"));
         }
         if self.places.iter().any(|place| place.stored_bytes == 0) {
             return Err(FormatError::part(TABLE, "it does not say where a chunk is"));
         }
         Ok(self.places)
+    }
+
+    /// All that it lists.
+    pub(super) fn into_listed(self) -> impl Iterator<Item = (bootstrap::ChunkRef, ChunkPlace)> {
+        self.refs.into_iter().zip(self.places)
     }
 }
 

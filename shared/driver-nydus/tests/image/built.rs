@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use accel_domain::{ByteSize, NydusCompressor, NydusOptions};
 use accel_driver::conformance::{Downloads, Kept};
 use accel_driver::{Blobs, Converted, Driver, DriverError, Merged, Part, Pool};
-use accel_driver_nydus::Nydus;
 use accel_driver_nydus::reader::{
     Bootstrap, ChunkRef, Compressor, Inode, check_chunk, check_chunk_of_batch, uncompressed_batch,
 };
+use accel_driver_nydus::{ChunkDictionary, DictionaryBuilder, DictionaryFault, DictionaryImage, Nydus};
 use accel_image::Digest;
 use accel_stream::{EntryKind, LayerReader, Limits, TarReader};
 use accel_test_support::tree::{Kind, Node, diff};
@@ -47,8 +48,26 @@ pub(crate) fn small_chunks() -> NydusOptions {
 
 /// Builds an image of these layers, each a tar.
 pub(crate) fn build_tars(layers: &[Vec<u8>], options: &NydusOptions) -> Result<Built, DriverError> {
+    build_with(&Nydus::new(options.clone(), Limits::default()), layers, options)
+}
+
+/// As [`build_tars`], of layers that refer to the chunks of `dictionary`.
+pub(crate) fn build_beside(
+    dictionary: &Built,
+    layers: &[Vec<u8>],
+    options: &NydusOptions,
+) -> Result<Built, DriverError> {
+    let chunks = Arc::new(dictionary.as_dictionary(options).unwrap());
+    let driver = Nydus::new(options.clone(), Limits::default()).with_dictionary(Some(chunks));
+    let mut built = build_with(&driver, layers, options)?;
+    for blob in &built.merged.other_blobs {
+        built.blobs.insert(*blob, dictionary.blobs[blob].clone());
+    }
+    Ok(built)
+}
+
+fn build_with(driver: &Nydus, layers: &[Vec<u8>], options: &NydusOptions) -> Result<Built, DriverError> {
     assert_eq!(options.check(), Ok(()));
-    let driver = Nydus::new(options.clone(), Limits::default());
     let pool = Pool::new(2);
     let (mut converted, mut blobs) = (Vec::new(), HashMap::new());
     for layer in layers {
@@ -117,6 +136,17 @@ impl Built {
 
     pub(crate) fn bootstrap(&self) -> Bootstrap {
         Bootstrap::parse(self.boot().to_vec()).unwrap()
+    }
+
+    /// The image as a chunk dictionary of images made with `options`.
+    pub(crate) fn as_dictionary(&self, options: &NydusOptions) -> Result<ChunkDictionary, DictionaryFault> {
+        let metas = self.files.iter().filter_map(|(name, file)| {
+            let hex = name.strip_prefix("image/")?.strip_suffix(".blob.meta")?;
+            Some((format!("sha256:{hex}").parse().unwrap(), file.clone()))
+        });
+        let mut builder = DictionaryBuilder::new(options.clone());
+        builder.add(DictionaryImage { bootstrap: self.bootstrap(), metas: metas.collect() })?;
+        builder.build()
     }
 
     /// Every path with its inode.

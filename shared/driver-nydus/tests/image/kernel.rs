@@ -14,7 +14,7 @@ use accel_test_support::tar::nasty_tar;
 use accel_test_support::tree::{Kind, Node, diff};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use crate::built::{Built, build_tars, like, options};
+use crate::built::{Built, build_beside, build_tars, like, options};
 
 /// A mounted image; unmounted when dropped.
 struct Mounted {
@@ -151,8 +151,11 @@ fn xattrs_at(path: &Path) -> std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 fn assert_mounts_alike(layers: &[Vec<u8>], options: &NydusOptions) {
-    let built = build_tars(layers, options).unwrap();
-    let mounted = Mounted::new(&built);
+    assert_mounted_alike(&build_tars(layers, options).unwrap(), layers);
+}
+
+fn assert_mounted_alike(built: &Built, layers: &[Vec<u8>]) {
+    let mounted = Mounted::new(built);
     let expected = Tree::from_layers(layers).unwrap();
     let found = tree_at(&mounted.root());
     assert_eq!(diff(&expected, &like(found, &expected)), Vec::<String>::new());
@@ -168,6 +171,9 @@ fn the_kernel_mounts_odd_layers() {
         options(NydusCompressor::None, 4 << 20),
     ] {
         assert_mounts_alike(&crate::odd::layers(), &options);
+        let (dictionary, layers) = crate::dictionary::pair();
+        let dictionary = build_tars(&dictionary, &options).unwrap();
+        assert_mounted_alike(&build_beside(&dictionary, &layers, &options).unwrap(), &layers);
     }
     assert_mounts_alike(&[nasty_tar()], &NydusOptions::default());
 }

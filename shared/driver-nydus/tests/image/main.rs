@@ -6,6 +6,7 @@ mod built;
 
 mod batch;
 mod blob;
+mod dictionary;
 mod golden;
 mod invariants;
 mod kernel;

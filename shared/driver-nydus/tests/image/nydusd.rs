@@ -14,7 +14,7 @@ use accel_test_support::tree::diff;
 use accel_test_support::{Entry, Tree, noise, tar, text};
 use rustix::mount::{UnmountFlags, unmount};
 
-use crate::built::{Built, batches, build_tars, like, options, v5};
+use crate::built::{Built, batches, build_beside, build_tars, like, options, v5};
 use crate::kernel::tree_at;
 
 /// An image that nydusd shows; unmounted when dropped.
@@ -99,8 +99,11 @@ fn but_for_nydusd(mut found: Tree, expected: &Tree) -> Tree {
 }
 
 fn assert_shown_alike(layers: &[Vec<u8>], options: &NydusOptions, mode: &str) {
-    let built = build_tars(layers, options).unwrap();
-    let shown = Shown::new(&built, mode, options.fs_version == 5);
+    assert_is_shown_alike(&build_tars(layers, options).unwrap(), layers, options, mode);
+}
+
+fn assert_is_shown_alike(built: &Built, layers: &[Vec<u8>], options: &NydusOptions, mode: &str) {
+    let shown = Shown::new(built, mode, options.fs_version == 5);
     let expected = Tree::from_layers(layers).unwrap();
     let found = but_for_nydusd(tree_at(&shown.root()), &expected);
     assert_eq!(diff(&expected, &found), Vec::<String>::new(), "{options:?}, {mode}");
@@ -120,6 +123,22 @@ fn nydusd_shows_odd_layers() {
     ] {
         assert_shown_alike(&crate::odd::layers(), &options, "direct");
         assert_shown_alike(&[nasty_tar()], &options, "direct");
+    }
+}
+
+#[test]
+#[ignore = "needs root, /dev/fuse, and nydus-image and nydusd in PATH"]
+fn nydusd_shows_layers_beside_a_dictionary() {
+    for options in [
+        NydusOptions::default(),
+        options(NydusCompressor::Zstd, 4096),
+        options(NydusCompressor::Lz4Block, 65_536),
+        options(NydusCompressor::None, 4 << 20),
+    ] {
+        let (dictionary, layers) = crate::dictionary::pair();
+        let dictionary = build_tars(&dictionary, &options).unwrap();
+        let built = build_beside(&dictionary, &layers, &options).unwrap();
+        assert_is_shown_alike(&built, &layers, &options, "direct");
     }
 }
 

@@ -118,7 +118,7 @@ async fn every_wrong_thing_about_the_image_is_named() {
         let key = format!("containerd.io/snapshot/nydus-{key}");
         stage.edit_manifest(|manifest| manifest["annotations"][key] = json!(value));
     }
-    let rows: [(&str, Edit); 15] = [
+    let rows: [(&str, Edit); 16] = [
         ("that its manifest was made of another", |stage| say(stage, "source-digest", &Digest::of(b"").to_string())),
         ("another version of the file system", |stage| say(stage, "fs-version", "5")),
         ("more than diff ids and the history", |stage| {
@@ -127,11 +127,15 @@ async fn every_wrong_thing_about_the_image_is_named() {
         ("more than diff ids and the history", |stage| {
             stage.edit_config(|config| drop(config.as_object_mut().unwrap().remove("history")));
         }),
-        ("another number of layers", |stage| {
+        ("stands for no layer of the source, and the bootstrap does not name it", |stage| {
             let id = stage.config("2")["rootfs"]["diff_ids"][0].clone();
             stage.edit_config(|config| config["rootfs"]["diff_ids"].as_array_mut().unwrap().insert(0, id));
             let layer = stage.document("2")["layers"][0].clone();
             stage.edit_manifest(|manifest| manifest["layers"].as_array_mut().unwrap().insert(0, layer));
+        }),
+        ("another number of layers", |stage| {
+            stage.edit_config(|config| drop(config["rootfs"]["diff_ids"].as_array_mut().unwrap().remove(1)));
+            stage.edit_manifest(|manifest| drop(manifest["layers"].as_array_mut().unwrap().remove(1)));
         }),
         ("the last layer is no bootstrap", |stage| {
             stage.edit_manifest(|manifest| forget(manifest, 2, "containerd.io/snapshot/nydus-bootstrap"));

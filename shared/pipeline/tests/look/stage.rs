@@ -71,6 +71,7 @@ impl Stage {
             digest: None,
             target: end,
             target_key: target.to_owned(),
+            dictionary: None,
             rule_hash: output.rule_hash(target),
             output,
             limits: Limits::default(),

@@ -184,6 +184,43 @@ async fn nydus_images_did_not_change() {
     assert_eq!(format!("{found}{parts}"), format!("{expected}{MERGED_TARGET}"), "the output changed");
 }
 
+#[tokio::test]
+async fn a_nydus_image_beside_a_chunk_dictionary_did_not_change() {
+    let stage = Stage::new().await;
+    push(&stage, "linux/arm64", Some("1"));
+    let alone = Output { subject: false, ..Output::new(Format::Nydus.default_options()) };
+    convert_to_nydus(&stage, alone.clone()).await;
+    ImageBuilder::new()
+        .layer(&tar(&base("linux/amd64")))
+        .layer(&tar(&middle()))
+        .layer(&tar(&[file("srv/app", b"#!/bin/sh\n"), file("srv/own", text(70_000, "of its own"))]))
+        .push(stage.content(), APP, Some("2"));
+    let chunk_dictionary = Some(stage.reference("library/app:1-nydus"));
+    let options = FormatOptions::Nydus(NydusOptions { chunk_dictionary, ..NydusOptions::default() });
+    let job = Job {
+        source_key: "2".to_owned(),
+        target_key: "2-nydus".to_owned(),
+        dictionary: Some(stage.end(APP)),
+        rule_hash: alone.rule_hash("t"),
+        output: Output { options, ..alone },
+        ..stage.job()
+    };
+    convert_as(&stage, job).await;
+    assert_eq!(digests(&stage, "2-nydus"), BESIDE_A_DICTIONARY, "the output changed");
+}
+
+/// Its layers, two blobs of the dictionary, and the last.
+const BESIDE_A_DICTIONARY: &str = "\
+manifest a4b60471579f4a1b006ffa96d100abefa27223621ca2a9f679f82d43d4edfd91
+config   f5f188869a0d8b8046b018f5d869f3c61e7ff9950e52df4774ec9d1b4b53693d
+layer    afaad0c23b3da4133cb7a9b6026452844ca74627af0be23743b58ff6037febe5
+layer    bd47b813e27958675ea9ba6692aa7257cd8571eee97d2f4e775b8f84507f1133
+layer    837f56066efc84a2e22bd28d206e6712da94297a2d407fe923fa78446987c6ef
+layer    61dff7b49c9d88a378c5227d5c1230a36b89dca1e45aed3e80ea278d1c2f2c50
+layer    73d46bed5bc4b432192558a8549ecae177c09c06a182ca1ba94e1731139c5fe3
+layer    0566da03aae5815244f58a5e9e361751f9c18523dd5f479625faf4f520bee8e9
+";
+
 /// What the last row makes of the image: the plain image with the empty layer below, and the Nydus image.
 const MERGED_TARGET: &str = "\
 index    bddcbd81ee7e55941ec4bfce50e513fc24a1e7eefd7f592b3e6c7340a3e772c0

@@ -38,7 +38,7 @@ pub(crate) async fn hanging(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
 }
 
 /// A worker that has taken the next message.
-async fn working(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
+pub(crate) async fn working(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
     let received = stage.store.receive(Duration::ZERO, Duration::from_secs(60)).await;
     let received = received.unwrap().unwrap();
     let (converter, store, stop) = (stage.converter(), Arc::clone(&stage.store), Arc::new(Stop::new()));

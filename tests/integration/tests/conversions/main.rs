@@ -11,6 +11,7 @@ mod scenes;
 
 mod classes;
 mod deletions;
+mod dictionary;
 mod events;
 mod failures;
 mod fan_out;

@@ -243,6 +243,7 @@ impl Stage {
             digest: None,
             target: self.end(APP),
             target_key: "1-esgz".to_owned(),
+            dictionary: None,
             rule_hash: output.rule_hash("t"),
             output,
             limits: accel_stream::Limits::default(),

@@ -103,6 +103,10 @@ fn output(config: &Config, rule: &Rule, entry: &Convert, path: &str, faults: &Fa
         let message = format!("the registry `{}` is not configured: add it under `registries`", host.escape_debug());
         return faults.say(&target, message);
     }
+    if let Some(image) = entry.options.chunk_dictionary().filter(|image| config.host_of(image.host()).is_none()) {
+        let message = format!("the registry `{}` is not configured: add it under `registries`", image.host());
+        faults.say(&format!("{path}.chunk_dictionary"), message);
+    }
     if entry.overwrite {
         overwriting(rule, entry, path, faults);
     }

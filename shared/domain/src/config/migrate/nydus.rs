@@ -1,6 +1,9 @@
 //! What becomes of each option of acceld's nydus driver: taken over, left out with a note, or, where the result would be
 //! another thing, a reason to leave the rule to a person.
 
+use accel_image::Reference;
+
+use super::OurRegistry;
 use super::leaves::Leaves;
 use super::write::quoted;
 use crate::{ByteSize, NydusCompressor, NydusOptions};
@@ -19,16 +22,14 @@ const OTHER_IMAGES: [(&str, &str); 2] = [
 ];
 
 /// Options in use without which the image is the same, only larger or arranged otherwise.
-const WITHOUT: [(&str, &str); 2] = [
-    (
-        "chunk_dict_ref",
-        "left out: not in this version of Accel; chunks are shared within a layer, not with other images",
-    ),
-    ("fs_align_chunk", "left out: Accel always aligns chunks"),
-];
+const WITHOUT: [(&str, &str); 1] = [("fs_align_chunk", "left out: Accel always aligns chunks")];
 
 /// The options of the rule's entry, and whether it can be in force.
-pub(super) fn entry(leaves: &mut Leaves, notes: &mut Vec<String>) -> (Vec<(&'static str, String)>, bool) {
+pub(super) fn entry(
+    leaves: &mut Leaves,
+    notes: &mut Vec<String>,
+    registries: &[OurRegistry],
+) -> (Vec<(&'static str, String)>, bool) {
     let mut options = Vec::new();
     let mut in_force = true;
     let version = version(leaves, notes);
@@ -46,10 +47,17 @@ pub(super) fn entry(leaves: &mut Leaves, notes: &mut Vec<String>) -> (Vec<(&'sta
     options.extend(chunk_size.map(|size| ("chunk_size", size.to_string())));
     let chunk_size = chunk_size.unwrap_or(NydusOptions::default().chunk_size);
     let sizes = NydusOptions { fs_version, chunk_size, ..NydusOptions::default() };
-    options.extend(batch_size(leaves, notes, sizes).map(|size| ("batch_size", size.to_string())));
+    let batch_size = batch_size(leaves, notes, sizes);
+    let cannot = match (fs_version, batch_size) {
+        (6, None) => None,
+        (6, Some(_)) => Some("images with batches cannot refer to other images here"),
+        _ => Some("images of RAFS v5 cannot refer to other images here"),
+    };
+    options.extend(batch_size.map(|size| ("batch_size", size.to_string())));
     options.extend(prefetch(leaves, notes).map(|value| ("prefetch", value)));
     let is_merged = take(leaves, "merge_manifest").is_some_and(|value| !is_false(&value));
     options.extend(is_merged.then(|| ("merge_manifest", "true".to_owned())));
+    options.extend(dictionary(leaves, notes, registries, cannot).map(|value| ("chunk_dictionary", value)));
     options.extend(subject(leaves, notes).map(|value| ("subject", value)));
     (options, in_force)
 }
@@ -94,6 +102,37 @@ fn version(leaves: &mut Leaves, notes: &mut Vec<String>) -> Option<String> {
             None
         }
     }
+}
+
+/// The image, where it is one of a registry that is taken over; `cannot` says why no image can be referred to.
+fn dictionary(
+    leaves: &mut Leaves,
+    notes: &mut Vec<String>,
+    registries: &[OurRegistry],
+    cannot: Option<&str>,
+) -> Option<String> {
+    let value = take(leaves, "chunk_dict_ref")?;
+    let name = value.strip_prefix("bootstrap:registry:").unwrap_or(&value);
+    let image = name.parse::<Reference>().map_err(|error| format!("left out: {error}")).and_then(|image| {
+        match (cannot, registries.iter().any(|registry| registry.host.host == image.host())) {
+            (Some(cannot), _) => Err(format!("left out: {cannot}")),
+            (None, false) => Err(format!(
+                "left out: its registry, {}, is none of `provider.source`: add it under `registries`, and the image as \
+                 `chunk_dictionary` to the rule's entry",
+                image.host()
+            )),
+            (None, true) => Ok(image),
+        }
+    });
+    let note = match &image {
+        Ok(image) => format!(
+            "became `chunk_dictionary`, which has to be an image of Accel's own: convert the one that {image} was made \
+             of once more, without a dictionary, before anything is converted with it"
+        ),
+        Err(reason) => reason.clone(),
+    };
+    notes.push(format!("{}: {note}", path("chunk_dict_ref")));
+    image.ok().map(quoted)
 }
 
 fn has_backend(leaves: &mut Leaves, notes: &mut Vec<String>) -> bool {

@@ -193,6 +193,29 @@ fn a_merged_index_stays_one() {
 }
 
 #[test]
+fn a_chunk_dictionary_of_a_known_registry_stays_one() {
+    let rows = [
+        ("bootstrap:registry:h.example/d:1", "", Some("h.example/d:1"), "became `chunk_dictionary`"),
+        ("h.example/d:1", "", Some("h.example/d:1"), "became `chunk_dictionary`"),
+        ("h.example/d:1", ", fs_version: 5", None, "left out: images of RAFS v5"),
+        ("h.example/d:1", ", batch_size: '0x10000'", None, "left out: images with batches"),
+        ("o.example/d:1", "", None, "left out: its registry, o.example,"),
+        ("bootstrap:local:/var/d.boot", "", None, "left out: `bootstrap:local:/var/d.boot` is not"),
+    ];
+    for (value, also, expected, noted) in rows {
+        let text = format!(
+            "{{ provider: {{ source: {{ h.example: {{}} }} }}, converter: {{ driver: {{ type: nydus, config: {{ \
+             chunk_dict_ref: '{value}'{also} }} }} }} }}"
+        );
+        let (migration, config) = migrated(&text);
+        let found = config.rules[0].convert[0].options.chunk_dictionary().map(ToString::to_string);
+        assert_eq!(found.as_deref(), expected, "{value}");
+        let start = format!("converter.driver.config.chunk_dict_ref: {noted}");
+        assert!(migration.notes.iter().any(|note| note.starts_with(&start)), "{value}\n{:#?}", migration.notes);
+    }
+}
+
+#[test]
 fn the_version_of_the_file_system_is_taken_over() {
     for (option, version) in [("fs_version: 5", 5), ("rafs_version: 5", 5), ("rafs_version: '6'", 6)] {
         let text = format!(

@@ -27,8 +27,8 @@ pub(super) fn estargz(section: &mut Section<'_>) -> EstargzOptions {
 /// Options of Nydus elsewhere that have no place here, and why.
 const NO_NYDUS_OPTIONS: [(&str, &str); 7] = [
     ("oci_ref", "is not in this version of Accel: layers are always made anew"),
-    ("chunk_dict", "is not in this version of Accel: leave it out, chunks are shared within a layer"),
-    ("chunk_dict_ref", "is not in this version of Accel: leave it out, chunks are shared within a layer"),
+    ("chunk_dict", "is `chunk_dictionary` here, with the reference alone"),
+    ("chunk_dict_ref", "is `chunk_dictionary` here, with the reference alone"),
     ("backend_type", "cannot be: Accel pushes to registries only"),
     ("backend_config", "cannot be: Accel pushes to registries only"),
     ("encrypt", "cannot be: Accel does not encrypt images"),
@@ -44,6 +44,7 @@ pub(super) fn nydus(section: &mut Section<'_>) -> NydusOptions {
         batch_size: section.or("batch_size", default.batch_size),
         prefetch: section.or("prefetch", default.prefetch.clone()),
         merge_manifest: section.or("merge_manifest", default.merge_manifest),
+        chunk_dictionary: section.get("chunk_dictionary"),
     };
     NO_NYDUS_OPTIONS.iter().for_each(|(key, reason)| section.refuse(key, reason));
     // One option at a time first: the check of all of them together stops at the first fault.

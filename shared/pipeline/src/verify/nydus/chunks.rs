@@ -84,6 +84,10 @@ impl Ends<'_> {
                 continue;
             }
             let named = chunks.blobs.iter_mut().find(|(id, _)| *id == layer.digest);
+            if at >= whole.source.len() && named.is_none() {
+                let what = "stands for no layer of the source, and the bootstrap does not name it";
+                report.differs(format!("{}: layer {} {what}", whole.name, layer.digest));
+            }
             let named = named.map(|(_, chunks)| std::mem::take(chunks)).unwrap_or_default();
             report.bytes += layer.size;
             report.chunks += named.len() as u64;
