@@ -1,14 +1,22 @@
 //! gzip as a chain of members: header, deflate data, trailer. Spec: RFC 1952.
 //!
-//! The members' headers and trailers are read here and only the raw deflate data by zlib: so a wrong sum, a cut, and
+//! The members' headers and trailers are read here and only the raw deflate data by an [`Engine`]: so a wrong sum, a cut, and
 //! garbage after the last member each have a name, and one inflate state serves all members.
+
+mod blocks;
+mod engine;
+mod points;
+mod resume;
 
 use std::io::Read;
 
-use flate2::{Decompress, FlushDecompress, Status};
+pub(crate) use points::Points;
+pub use points::{InflatePoint, Passed};
+pub use resume::inflate_from;
 
 use crate::source::Source;
 use crate::{Compression, StreamError};
+use engine::{Engine, Status};
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const FIXED_HEADER_BYTES: usize = 10;
@@ -24,8 +32,13 @@ const FLAGS_RESERVED: u8 = 0xe0;
 /// Decompresses a chain of gzip members.
 #[derive(Debug)]
 pub(crate) struct Gzip {
-    inflate: Decompress,
+    engine: Engine,
+    points: Option<Points>,
     crc: crc32fast::Hasher,
+    /// Bytes that the member has inflated to so far.
+    member_bytes: u64,
+    /// Whether the member was inflated from its beginning, so that its sums can be compared.
+    is_whole: bool,
     state: State,
 }
 
@@ -40,7 +53,21 @@ enum State {
 
 impl Gzip {
     pub(crate) fn new() -> Self {
-        Self { inflate: Decompress::new(false), crc: crc32fast::Hasher::new(), state: State::Header }
+        Self::with_engine(Engine::zlib())
+    }
+
+    /// One that takes note of where inflating can begin.
+    pub(crate) fn with_points() -> Self {
+        Self { points: Some(Points::default()), ..Self::with_engine(Engine::blocks()) }
+    }
+
+    fn with_engine(engine: Engine) -> Self {
+        let crc = crc32fast::Hasher::new();
+        Self { engine, points: None, crc, member_bytes: 0, is_whole: true, state: State::Header }
+    }
+
+    pub(crate) const fn points(&mut self) -> Option<&mut Points> {
+        self.points.as_mut()
     }
 
     /// Decompresses into `out`, which must not be empty; 0 only at the end of the source.
@@ -49,8 +76,10 @@ impl Gzip {
             match self.state {
                 State::Header => {
                     self.read_header(source)?;
-                    self.inflate.reset(false);
+                    self.engine.begin_member();
                     self.crc.reset();
+                    (self.member_bytes, self.is_whole) = (0, true);
+                    self.note_point(source);
                     self.state = State::Body;
                 }
                 State::Body => {
@@ -59,7 +88,12 @@ impl Gzip {
                         return Ok(written);
                     }
                 }
-                State::Between => self.state = what_follows(source)?,
+                State::Between => {
+                    self.state = what_follows(source)?;
+                    if let (Some(points), State::Padding | State::Ended) = (&mut self.points, self.state) {
+                        points.end(source.offset());
+                    }
+                }
                 State::Padding => self.skip_padding(source)?,
                 State::Ended => return Ok(0),
             }
@@ -70,26 +104,34 @@ impl Gzip {
     fn inflate<R: Read>(&mut self, source: &mut Source<R>, out: &mut [u8]) -> Result<usize, StreamError> {
         let input = source.fill()?;
         let at_end = input.is_empty();
-        let (read_before, written_before) = (self.inflate.total_in(), self.inflate.total_out());
-        let status = self.inflate.decompress(input, out, FlushDecompress::None);
-        let read = (self.inflate.total_in() - read_before) as usize;
-        let written = (self.inflate.total_out() - written_before) as usize;
-        source.consume(read);
-        let status = status.map_err(|error| corrupt(source, error.to_string()))?;
-        self.crc.update(&out[..written]);
-        match status {
-            Status::StreamEnd => {
+        let step = self.engine.step(input, out);
+        source.consume(step.read);
+        self.crc.update(&out[..step.written]);
+        self.member_bytes += step.written as u64;
+        if let Some(points) = &mut self.points {
+            points.inflated(step.written);
+        }
+        match step.status {
+            Status::MemberEnd => {
                 self.check_trailer(source)?;
                 self.state = State::Between;
             }
-            Status::Ok | Status::BufError => {
-                if read == 0 && written == 0 {
-                    // A full window of input and room for output, and still no step: the decoder is stuck.
-                    return Err(if at_end { truncated(source) } else { corrupt(source, "no progress".into()) });
-                }
+            Status::BlockEnd => self.note_point(source),
+            Status::GoesOn if step.read == 0 && step.written == 0 => {
+                // A full window of input and room for output, and still no step: the decoder is stuck.
+                return Err(if at_end { truncated(source) } else { corrupt(source, "no progress".into()) });
             }
+            Status::GoesOn => {}
+            Status::Failed(fault) => return Err(corrupt(source, fault)),
         }
-        Ok(written)
+        Ok(step.written)
+    }
+
+    /// The engine stands where a block begins.
+    fn note_point<R: Read>(&mut self, source: &Source<R>) {
+        if let (Some(points), Engine::Blocks(blocks)) = (&mut self.points, &self.engine) {
+            points.note(source.offset(), blocks);
+        }
     }
 
     fn check_trailer<R: Read>(&self, source: &mut Source<R>) -> Result<(), StreamError> {
@@ -97,9 +139,9 @@ impl Gzip {
             return Err(truncated(source));
         };
         let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
-        let crc_fits = u32::from_le_bytes([c0, c1, c2, c3]) == self.crc.clone().finalize();
+        let crc_fits = !self.is_whole || u32::from_le_bytes([c0, c1, c2, c3]) == self.crc.clone().finalize();
         // The length is kept modulo 2^32.
-        let length_fits = u32::from_le_bytes([l0, l1, l2, l3]) == self.inflate.total_out() as u32;
+        let length_fits = !self.is_whole || u32::from_le_bytes([l0, l1, l2, l3]) == self.member_bytes as u32;
         source.consume(TRAILER_BYTES);
         match (crc_fits, length_fits) {
             (true, true) => Ok(()),
@@ -208,3 +250,6 @@ fn corrupt<R: Read>(source: &Source<R>, fault: String) -> StreamError {
 fn garbage<R: Read>(source: &Source<R>) -> StreamError {
     StreamError::TrailingGarbage { compression: Compression::Gzip, offset: source.offset() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use accel_image::{Digest, Hasher};
 
-use crate::gzip::Gzip;
+use crate::gzip::{Gzip, InflatePoint, Passed, Points};
 use crate::sniff::{SNIFF_BYTES, broken_magic};
 use crate::source::Source;
 use crate::zstd::Zstd;
@@ -57,8 +57,45 @@ impl<R: Read> LayerReader<R> {
             diff: Hasher::default(),
             uncompressed: 0,
             limits,
+            wants_points: false,
         };
         Self { pump, ahead: vec![0; AHEAD_BYTES].into(), start: 0, end: 0, failed: false }
+    }
+
+    /// As [`LayerReader::new`]; of a gzip it takes note of where inflating can begin.
+    #[must_use]
+    pub fn with_points(source: R, limits: Limits) -> Self {
+        let mut layer = Self::new(source, limits);
+        layer.pump.wants_points = true;
+        layer
+    }
+
+    /// How the blob is compressed: reads its first bytes, if nothing was read yet.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn compression(&mut self) -> Result<Compression, StreamError> {
+        self.pump.begin()?;
+        Ok(self.pump.decoder.compression())
+    }
+
+    /// How many bytes of the tar were read.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.pump.uncompressed - (self.end - self.start) as u64
+    }
+
+    /// The latest point before the next byte that is read, of a gzip of which points are noted.
+    pub fn point(&mut self) -> Option<&InflatePoint> {
+        let position = self.position();
+        self.pump.points().and_then(|points| points.at(position))
+    }
+
+    /// The points that were passed since this was asked last, and at last the end: for whoever wants to know how much of the
+    /// blob some of the tar needs.
+    pub fn passed(&mut self) -> impl Iterator<Item = Passed> {
+        let position = self.position();
+        self.pump.points().into_iter().flat_map(move |points| points.passed(position))
     }
 
     /// Reads what is left, to the very end of the blob, and gives the sums of all of it.
@@ -120,11 +157,12 @@ struct Pump<R> {
     diff: Hasher,
     uncompressed: u64,
     limits: Limits,
+    wants_points: bool,
 }
 
 enum Decoder {
     Unknown,
-    Gzip(Gzip),
+    Gzip(Box<Gzip>),
     Zstd(Zstd),
     Plain,
 }
@@ -132,13 +170,11 @@ enum Decoder {
 impl<R: Read> Pump<R> {
     /// Decompresses, hashes and counts up to the length of `out`; 0 only at the end.
     fn step(&mut self, out: &mut [u8]) -> Result<usize, StreamError> {
-        let count = loop {
-            match &mut self.decoder {
-                Decoder::Unknown => self.decoder = self.choose_decoder()?,
-                Decoder::Gzip(gzip) => break gzip.read(&mut self.source, out)?,
-                Decoder::Zstd(zstd) => break zstd.read(&mut self.source, out)?,
-                Decoder::Plain => break self.source.read(out)?,
-            }
+        self.begin()?;
+        let count = match &mut self.decoder {
+            Decoder::Gzip(gzip) => gzip.read(&mut self.source, out)?,
+            Decoder::Zstd(zstd) => zstd.read(&mut self.source, out)?,
+            Decoder::Unknown | Decoder::Plain => self.source.read(out)?,
         };
         self.uncompressed += count as u64;
         self.check_limits()?;
@@ -149,13 +185,28 @@ impl<R: Read> Pump<R> {
         Ok(count)
     }
 
+    fn begin(&mut self) -> Result<(), StreamError> {
+        if matches!(self.decoder, Decoder::Unknown) {
+            self.decoder = self.choose_decoder()?;
+        }
+        Ok(())
+    }
+
+    fn points(&mut self) -> Option<&mut Points> {
+        match &mut self.decoder {
+            Decoder::Gzip(gzip) => gzip.points(),
+            Decoder::Unknown | Decoder::Zstd(_) | Decoder::Plain => None,
+        }
+    }
+
     fn choose_decoder(&mut self) -> Result<Decoder, StreamError> {
         let start = self.source.peek(SNIFF_BYTES)?;
         if let Some(compression) = broken_magic(start) {
             return Err(StreamError::Truncated { compression, offset: start.len() as u64 });
         }
         Ok(match sniff(start) {
-            Compression::Gzip => Decoder::Gzip(Gzip::new()),
+            Compression::Gzip if self.wants_points => Decoder::Gzip(Box::new(Gzip::with_points())),
+            Compression::Gzip => Decoder::Gzip(Box::new(Gzip::new())),
             Compression::Zstd => Decoder::Zstd(Zstd::new(self.limits.zstd_window_bytes)?),
             Compression::Plain => Decoder::Plain,
         })
@@ -175,13 +226,19 @@ impl<R: Read> Pump<R> {
 
     fn finish(self) -> LayerSums {
         let (source_digest, source_bytes) = self.source.finish();
-        let compression = match self.decoder {
-            Decoder::Gzip(_) => Compression::Gzip,
-            Decoder::Zstd(_) => Compression::Zstd,
-            Decoder::Unknown | Decoder::Plain => Compression::Plain,
-        };
+        let compression = self.decoder.compression();
         let diff_id = if compression == Compression::Plain { source_digest } else { self.diff.finish() };
         LayerSums { source_digest, source_bytes, diff_id, uncompressed_bytes: self.uncompressed, compression }
+    }
+}
+
+impl Decoder {
+    const fn compression(&self) -> Compression {
+        match self {
+            Self::Gzip(_) => Compression::Gzip,
+            Self::Zstd(_) => Compression::Zstd,
+            Self::Unknown | Self::Plain => Compression::Plain,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod layer;
 mod tar;
 
 pub use error::{PaxFault, StreamError};
+pub use gzip::{InflatePoint, Passed, inflate_from};
 pub use layer::{LayerReader, LayerSums};
 pub use limits::Limits;
 pub use sniff::{Compression, sniff};

@@ -120,6 +120,11 @@ impl<R: Read> TarReader<R> {
         &self.entry
     }
 
+    /// The reader below, to ask it something: whoever reads from it spoils the walk.
+    pub const fn inner(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
     /// The reader below, which stands where the walker stopped.
     #[must_use]
     pub fn into_inner(self) -> R {

@@ -245,7 +245,6 @@ fn there_is_one_of_each_primitive() {
         "aws-lc-sys",
         "mbedtls",
         "boring",
-        "miniz_oxide",
         "libz-sys",
         "libz-ng-sys",
         "cloudflare-zlib-sys",

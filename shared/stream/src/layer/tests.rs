@@ -53,6 +53,7 @@ fn skippable(payload: &[u8]) -> Vec<u8> {
 }
 
 /// A source that gives at most `step` bytes at a time, and is interrupted now and then.
+#[derive(Clone)]
 struct Slow<'a> {
     rest: &'a [u8],
     step: usize,
@@ -78,9 +79,21 @@ impl Read for Slow<'_> {
     }
 }
 
-/// Reads `blob` whole in reads of `step` bytes.
-fn unpack(blob: impl Read, limits: Limits, step: usize) -> Result<(Vec<u8>, LayerSums), StreamError> {
-    let mut layer = LayerReader::new(blob, limits);
+/// Reads `blob` whole in reads of `step` bytes; with points and without it has to be the same.
+fn unpack(blob: impl Read + Clone, limits: Limits, step: usize) -> Result<(Vec<u8>, LayerSums), StreamError> {
+    let unpacked = read_all(LayerReader::new(blob.clone(), limits), step);
+    let with_points = read_all(LayerReader::with_points(blob, limits), step);
+    match (&unpacked, &with_points) {
+        (Ok(one), Ok(other)) => assert!(one == other, "points change what is read"),
+        (Err(one), Err(other)) => assert_eq!(one.class(), other.class(), "{one}; {other}"),
+        (one, other) => {
+            panic!("points change whether it is read: {:?}; {:?}", one.as_ref().err(), other.as_ref().err())
+        }
+    }
+    unpacked
+}
+
+fn read_all<R: Read>(mut layer: LayerReader<R>, step: usize) -> Result<(Vec<u8>, LayerSums), StreamError> {
     let mut tar = Vec::new();
     let mut buffer = vec![0; step];
     loop {
@@ -308,7 +321,7 @@ fn hands_errors_of_the_source_on() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(sender.send(bytes::Bytes::from(blob[..100].to_vec()))).unwrap();
     drop(sender);
-    assert!(matches!(unpack(body, Limits::default(), 1000), Err(StreamError::Cut)));
+    assert!(matches!(read_all(LayerReader::new(body, Limits::default()), 1000), Err(StreamError::Cut)));
 }
 
 #[test]
