@@ -42,6 +42,9 @@ pub(super) struct MadeArgs {
     /// A Nydus image whose chunks are not stored again: the result refers to its blobs (nydus).
     #[arg(long, value_name = "HOST/REPOSITORY:TAG")]
     pub(super) chunk_dictionary: Option<Reference>,
+    /// Refer to the source's own layers, which have to be gzip, and write only indexes into them (nydus).
+    #[arg(long)]
+    oci_ref: bool,
     /// A file that is fetched when a container starts: for estargz a glob may be, for nydus a directory, `/` by default;
     /// may be repeated.
     #[arg(long, value_name = "PATH")]
@@ -89,6 +92,7 @@ impl MadeArgs {
             ("batch-size", self.batch_size.is_some()),
             ("merge-manifest", self.merge_manifest),
             ("chunk-dictionary", self.chunk_dictionary.is_some()),
+            ("oci-ref", self.oci_ref),
         ])?;
         let default = EstargzOptions::default();
         let options = EstargzOptions {
@@ -112,6 +116,7 @@ impl MadeArgs {
             prefetch: if self.prefetch.is_empty() { default.prefetch } else { self.prefetch.clone() },
             merge_manifest: self.merge_manifest,
             chunk_dictionary: self.chunk_dictionary.clone(),
+            oci_ref: self.oci_ref,
         };
         options.check().map_err(wrong)?;
         Ok(FormatOptions::Nydus(options))

@@ -81,7 +81,7 @@ async fn options_say_what_is_made() {
 #[tokio::test]
 async fn an_option_of_another_format_is_wrong_usage() {
     let machine = Machine::new().await;
-    let rows: [(&[&str], &str); 13] = [
+    let rows: [(&[&str], &str); 14] = [
         (&["--format", "nydus", "--level", "5"], "--level is not an option of nydus"),
         (&["--format", "nydus", "--min-chunk-size", "1KiB"], "--min-chunk-size is not an option of nydus"),
         (&["--format", "estargz", "--compressor", "none"], "--compressor is not an option of estargz"),
@@ -93,6 +93,7 @@ async fn an_option_of_another_format_is_wrong_usage() {
             &["--format", "nydus", "--fs-version", "5", "--chunk-dictionary", "h.example/d:1"],
             "--chunk-dictionary: h.example/d:1: images of RAFS v5",
         ),
+        (&["--oci-ref"], "--oci-ref is not an option of estargz"),
         (&["--fs-version", "6"], "--fs-version is not an option of estargz"),
         (&["--format", "nydus", "--fs-version", "4"], "--fs-version: 4 is not a version of RAFS"),
         (&["--format", "nydus", "--chunk-size", "3MiB"], "--chunk-size: 3MiB is not a power of two"),

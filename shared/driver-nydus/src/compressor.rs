@@ -12,6 +12,8 @@ pub enum Compressor {
     None,
     /// LZ4 blocks.
     Lz4Block,
+    /// The layer's own gzip: the image refers to the original layers.
+    Gzip,
     /// zstd frames.
     Zstd,
 }
@@ -26,6 +28,7 @@ impl Compressor {
         match self {
             Self::None => "none",
             Self::Lz4Block => "lz4_block",
+            Self::Gzip => "gzip",
             Self::Zstd => "zstd",
         }
     }
@@ -35,6 +38,7 @@ impl Compressor {
         match self {
             Self::None => Codec::Stored,
             Self::Lz4Block => Codec::Lz4Block,
+            Self::Gzip => Codec::Nothing,
             Self::Zstd => Codec::Zstd { level: ZSTD_LEVEL },
         }
     }
@@ -44,6 +48,7 @@ impl Compressor {
         match self {
             Self::None => 0,
             Self::Lz4Block => 1,
+            Self::Gzip => 2,
             Self::Zstd => 3,
         }
     }
@@ -53,6 +58,7 @@ impl Compressor {
         match self {
             Self::None => flag::NOT_COMPRESSED,
             Self::Lz4Block => flag::LZ4,
+            Self::Gzip => flag::GZIP,
             Self::Zstd => flag::ZSTD,
         }
     }
@@ -62,6 +68,7 @@ impl Compressor {
         match number {
             0 => Some(Self::None),
             1 => Some(Self::Lz4Block),
+            2 => Some(Self::Gzip),
             3 => Some(Self::Zstd),
             _ => None,
         }

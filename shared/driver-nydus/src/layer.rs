@@ -23,14 +23,18 @@ pub(crate) mod batch;
 mod blobs;
 mod front;
 pub(crate) mod meta;
+mod stored;
 mod tail;
 mod v5;
+
+mod zran;
 
 pub use batch::InBatch;
 pub(crate) use meta::ChunkPlace;
 
 use back::Back;
 use front::Front;
+use stored::Stored;
 
 /// The Nydus driver.
 #[derive(Debug, Clone)]
@@ -63,6 +67,9 @@ impl Nydus {
 
 impl Driver for Nydus {
     fn convert(&self, pool: &Pool, source: &mut dyn Source, output: &mut dyn Output) -> Result<Converted, DriverError> {
+        if self.options.oci_ref {
+            return zran::convert(pool, self.chunk_bytes(), self.limits, source, output);
+        }
         let dictionary = self.dictionary.clone();
         let repeats = Repeats::beside(dictionary.clone().map(|dictionary| dictionary as Arc<dyn Elsewhere>));
         let (compressor, chunk_bytes) = (Compressor::from(self.options.compressor), self.chunk_bytes());
@@ -74,7 +81,7 @@ impl Driver for Nydus {
                 if batch_bytes > 0 {
                     sink.batch(batch_bytes);
                 }
-                Front::new(sink, (chunk_bytes, batch_bytes as u32), self.limits)
+                Front::new(Stored(sink), (chunk_bytes, batch_bytes as u32), self.limits)
                     .run(source, self.limits)
                     .map(ControlFlow::Continue)
             })?;
@@ -93,7 +100,7 @@ impl Merge for Nydus {
     fn merge(&self, parts: &[Part], blobs: &mut dyn Blobs, output: &mut dyn Output) -> Result<Merged, DriverError> {
         let image = merge::Options {
             version: Version::of(&self.options),
-            compressor: self.options.compressor.into(),
+            compressor: if self.options.oci_ref { Compressor::Gzip } else { self.options.compressor.into() },
             chunk_bytes: self.chunk_bytes(),
             prefetch: &self.options.prefetch,
             limits: self.limits,

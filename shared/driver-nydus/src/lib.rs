@@ -14,6 +14,8 @@ mod attributes;
 mod tree;
 
 mod dictionary;
+mod zran;
+
 mod layer;
 
 mod bootstrap;
@@ -24,4 +26,4 @@ pub mod reader;
 
 pub use dictionary::{ChunkDictionary, DictionaryBuilder, DictionaryFault, DictionaryImage};
 pub use layer::Nydus;
-pub use names::{BLOB, BOOTSTRAP, FS_VERSION};
+pub use names::{BLOB, BOOTSTRAP, FS_VERSION, REF_LAYER};

@@ -13,7 +13,9 @@ use accel_driver::{Blobs, DriverError, Merged, Part};
 use accel_image::{Annotations, Digest, media_type};
 use accel_stream::Limits;
 
-use crate::bootstrap::{BATCH_FEATURES, Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan, leave_out_unused};
+use crate::bootstrap::{
+    BATCH_FEATURES, Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan, feature, leave_out_unused,
+};
 use crate::compressor::Compressor;
 use crate::dictionary::ChunkDictionary;
 use crate::layer::batch;
@@ -159,7 +161,9 @@ impl Merging {
         let part::Layer { bootstrap, meta, .. } = layer;
         let Some(known) = bootstrap.blobs().first().cloned() else { return Ok(()) };
         let derived = Blob::of_layer(bootstrap.version(), known.compressor, bootstrap.into_layer_chunks()?, 0, 0);
-        if (derived.features ^ known.features) & BATCH_FEATURES != 0 {
+        // Of an original layer there is version 2 without batches.
+        let of_batches = if known.is_original() { feature::BATCH } else { BATCH_FEATURES };
+        if (derived.features ^ known.features) & of_batches != 0 {
             return Err(FormatError::Tail("it has batches and does not say so, or has none"));
         }
         batch::check(&derived.chunks, options.chunk_bytes.into()).map_err(FormatError::Tail)?;
@@ -170,18 +174,25 @@ impl Merging {
             meta: known.meta,
             ..derived
         };
-        let is_told_so = meta.is_none_or(|(array, header)| part::is_about(&blob, &array, &header));
+        let is_told_so = meta.is_none_or(|(array, header)| {
+            // Windows are not in the bootstrap: only who reads the original can tell whether they are right.
+            part::is_at(&blob, &array) && (known.is_original() || part::is_about(&blob, &array, &header))
+        });
         if blob.chunks.len() != known.chunk_count as usize || !is_told_so {
             return Err(FormatError::Tail("its sections about chunks are not about those of its bootstrap"));
         }
-        self.blobs.push(blob.into_image(part.digest));
+        if known.is_original() && known.id != part.source {
+            return Err(FormatError::Tail("it is an index into another layer"));
+        }
+        self.blobs.push(blob.into_image(part));
         Ok(())
     }
 
-    /// Blobs that are no part: those of the dictionary.
+    /// Blobs that are no part, nor the layer that one is an index into: those of the dictionary.
     fn other_blobs(&self, parts: &[Part]) -> Vec<Digest> {
         let is_other = |digest: &Digest| parts.iter().all(|part| part.digest != *digest);
-        self.blobs.iter().filter_map(Blob::digest).filter(is_other).collect()
+        let stored = self.blobs.iter().filter(|blob| blob.index.is_none());
+        stored.filter_map(Blob::digest).filter(is_other).collect()
     }
 
     /// Leaves out blobs to which no file refers any more.

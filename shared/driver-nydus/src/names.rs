@@ -7,6 +7,9 @@ pub const BOOTSTRAP: &str = "containerd.io/snapshot/nydus-bootstrap";
 /// Annotation of the bootstrap layer: the version of RAFS.
 pub const FS_VERSION: &str = "containerd.io/snapshot/nydus-fs-version";
 
+/// Annotation of a blob that is an index into an original layer: the digest of that.
+pub const REF_LAYER: &str = "containerd.io/snapshot/nydus-ref";
+
 /// The file of the bootstrap layer that is the bootstrap.
 pub(crate) const BOOTSTRAP_PATH: &str = "image/image.boot";
 

@@ -15,6 +15,7 @@ mod links;
 mod walk;
 
 mod chunk;
+mod index;
 
 mod v5;
 
@@ -22,6 +23,7 @@ pub(crate) mod tail;
 
 pub use chunk::{check_chunk, check_chunk_of_batch, uncompressed_batch};
 pub use fault::FormatError;
+pub use index::check_index;
 pub use superblock::Bootstrap;
 pub use tables::{Blob, ChunkRef};
 pub use walk::Inode;

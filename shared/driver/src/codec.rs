@@ -22,6 +22,8 @@ pub enum Codec {
     Lz4Block,
     /// The bytes as they are.
     Stored,
+    /// Nothing: only digests of chunks are wanted.
+    Nothing,
 }
 
 /// A compressor with what it needs.
@@ -35,6 +37,7 @@ enum Engine {
     Zstd(Box<ZstdCompressor<'static>>),
     Lz4Block,
     Stored,
+    Nothing,
 }
 
 impl Encoder {
@@ -48,6 +51,7 @@ impl Encoder {
             }
             Codec::Lz4Block => Engine::Lz4Block,
             Codec::Stored => Engine::Stored,
+            Codec::Nothing => Engine::Nothing,
         };
         Ok(Self { codec, engine })
     }
@@ -63,6 +67,7 @@ impl Encoder {
             Engine::Zstd(_) => zstd::zstd_safe::compress_bound(input),
             Engine::Lz4Block => lz4_flex::block::get_maximum_output_size(input),
             Engine::Stored => input,
+            Engine::Nothing => 0,
         }
     }
 
@@ -73,6 +78,7 @@ impl Encoder {
             Engine::Zstd(zstd) => zstd.compress_to_buffer(input, output).map_err(|_| DriverError::Codec)?,
             Engine::Lz4Block => lz4_flex::block::compress_into(input, output).map_err(|_| DriverError::Codec)?,
             Engine::Stored => input.len(),
+            Engine::Nothing => return Ok(0),
         };
         if bytes < input.len() {
             return Ok(bytes);

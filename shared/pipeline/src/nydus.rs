@@ -3,10 +3,13 @@
 
 pub(crate) mod merged;
 
-use accel_domain::NydusOptions;
+use accel_domain::{FormatOptions, NydusOptions};
 use accel_driver_nydus::BOOTSTRAP;
 use accel_image::{Annotations, Digest, Manifest, media_type};
 use serde_json::{Value, json};
+
+use crate::error::ConvertError;
+use crate::image::Job;
 
 /// Annotation of a manifest: the digest of the manifest that it was made of.
 const SOURCE_DIGEST: &str = "containerd.io/snapshot/nydus-source-digest";
@@ -31,6 +34,30 @@ pub(crate) fn without_annotations(annotations: &mut Annotations) {
     for key in [SOURCE_DIGEST, SOURCE_REFERENCE, accel_driver_nydus::FS_VERSION, BUILDER_VERSION] {
         annotations.remove(key);
     }
+}
+
+/// Whether the target can be where `job` says: an image that refers to the layers of its source has to be beside it, unless
+/// the plain image comes along with them.
+///
+/// # Errors
+/// [`ConvertError::Unsupported`].
+pub(crate) fn check_target(job: &Job) -> Result<(), ConvertError> {
+    let FormatOptions::Nydus(options) = &job.output.options else { return Ok(()) };
+    if !options.oci_ref || options.merge_manifest {
+        return Ok(());
+    }
+    let what = if job.overwrites() {
+        "takes the source's tag, and nothing would keep the source's layers, which"
+    } else if job.source.same_repository(&job.target) {
+        return Ok(());
+    } else {
+        "is in another repository than the source's layers, which"
+    };
+    let target = job.target.describe();
+    Err(ConvertError::Unsupported(format!(
+        "{target} {what} nodes read from the target's repository with `oci_ref`: give another tag beside the source, add \
+         `merge_manifest`, which lists the layers, or leave `oci_ref` out"
+    )))
 }
 
 /// Whether what [`annotations`] writes names the manifest `source`, where it is there.

@@ -66,7 +66,7 @@ fn a_nydus_image_refers_to_its_source_unless_it_is_not_to() {
 
 #[test]
 fn says_of_each_option_of_nydus_that_is_not_there_why() {
-    for key in ["oci_ref", "chunk_dict", "backend_type", "encrypt_recipients"] {
+    for key in ["chunk_dict", "backend_type", "encrypt_recipients"] {
         let errors = parse(&with_rule(&format!("- convert: [{{ format: nydus, {key}: x }}]")), "x").unwrap_err();
         let shown = errors.to_string();
         assert!(shown.contains(key) && !shown.contains("not a known key"), "{shown}");
@@ -319,7 +319,18 @@ fn names_faults_of_rules() {
             "not an image reference",
         ),
         ("- convert: [{ format: nydus, level: 5 }]", 3, "rules[0].convert[0].level", "not a known key"),
-        ("- convert: [{ format: nydus, oci_ref: true }]", 3, "rules[0].convert[0].oci_ref", "not in this version"),
+        (
+            "- convert: [{ format: nydus, oci_ref: true, fs_version: 5 }]",
+            3,
+            "rules[0].convert[0].fs_version",
+            "leave one of them out",
+        ),
+        (
+            "- convert: [{ format: nydus, oci_ref: true, compressor: none }]",
+            3,
+            "rules[0].convert[0].compressor",
+            "leave it out",
+        ),
         ("- convert: [{ format: estargz, target: \"{repo}:x\" }]", 3, "rules[0].convert[0].target", "`{repo}`"),
         ("- convert: [{ format: estargz, target: \"{repository}\" }]", 3, "rules[0].convert[0].target", "no tag"),
         ("- convert: [{ format: estargz, target: \"UP/{name}:x\" }]", 3, "rules[0].convert[0].target", "not an image"),

@@ -39,6 +39,13 @@ pub struct NydusOptions {
     #[serde(skip_serializing_if = "Option::is_none")] // what is off changes no hash
     #[schemars(with = "Option<String>")]
     pub chunk_dictionary: Option<Reference>,
+    /// The layers of the source stay the layers of the Nydus image: each gets an index, of a few hundredths of its size, that says
+    /// where files lie in its gzip. nydusd alone reads such images, the kernel does not. Layers have to be gzip, the
+    /// target has to be in the repository of its source, and the source has to stay; with `merge_manifest` the target may be
+    /// anywhere, for it holds the layers.
+    #[serde(skip_serializing_if = "std::ops::Not::not")] // what is off changes no hash
+    #[schemars(extend("default" = false))]
+    pub oci_ref: bool,
 }
 
 /// How the chunks of a Nydus image are compressed.
@@ -105,6 +112,7 @@ impl Default for NydusOptions {
             prefetch,
             merge_manifest: false,
             chunk_dictionary: None,
+            oci_ref: false,
         }
     }
 }
@@ -119,6 +127,7 @@ impl NydusOptions {
         if !VERSIONS.contains(&version) {
             return Err(("fs_version", format!("{version} is not a version of RAFS that Accel writes: write 6 or 5")));
         }
+        self.check_oci_ref()?;
         let ByteSize(chunk) = self.chunk_size;
         if !CHUNK_BYTES.contains(&chunk) || !chunk.is_power_of_two() {
             let reason = format!("{} is not a power of two between 4KiB and 4MiB", self.chunk_size);
@@ -133,6 +142,29 @@ impl NydusOptions {
             ));
         }
         check_prefetch(&self.prefetch)
+    }
+
+    fn check_oci_ref(&self) -> Result<(), (&'static str, String)> {
+        let (key, reason) = match self {
+            Self { oci_ref: false, .. } => return Ok(()),
+            Self { fs_version: 5, .. } => (
+                "fs_version",
+                "with `oci_ref` it is 6: RAFS 5 cannot say where a chunk lies in a gzip; leave one of them out",
+            ),
+            Self { batch_size: ByteSize(1..), .. } => {
+                let reason =
+                    "with `oci_ref` chunks stay where they are in the source's gzip, in no batches: leave it out";
+                ("batch_size", reason)
+            }
+            Self { chunk_dictionary: Some(_), .. } => {
+                ("chunk_dictionary", "with `oci_ref` chunks stay where they are in the source's gzip: leave it out")
+            }
+            Self { compressor, .. } if *compressor != NydusCompressor::default() => {
+                ("compressor", "with `oci_ref` layers keep their own compression: leave it out")
+            }
+            _ => return Ok(()),
+        };
+        Err((key, reason.to_owned()))
     }
 
     fn check_chunk_dictionary(&self) -> Result<(), (&'static str, String)> {
@@ -186,6 +218,14 @@ mod tests {
             ("batch_size", "power of two", batches(2 << 20)),
             ("batch_size", "power of two", NydusOptions { chunk_size: ByteSize(4 << 10), ..batches(8 << 10) }),
             ("batch_size", "RAFS v5 has no batches", NydusOptions { fs_version: 5, ..batches(64 << 10) }),
+            ("batch_size", "leave it out", NydusOptions { oci_ref: true, ..batches(64 << 10) }),
+            ("chunk_dictionary", "leave it out", NydusOptions { oci_ref: true, ..with_dictionary.clone() }),
+            ("fs_version", "leave one of them out", NydusOptions { oci_ref: true, fs_version: 5, ..good.clone() }),
+            (
+                "compressor",
+                "leave it out",
+                NydusOptions { oci_ref: true, compressor: NydusCompressor::None, ..good.clone() },
+            ),
             ("prefetch", "glob", NydusOptions { prefetch: vec!["/usr/*".into()], ..good.clone() }),
             ("prefetch", "absolute", NydusOptions { prefetch: vec!["bin/sh".into()], ..good.clone() }),
             ("chunk_dictionary", "fs_version: 6", NydusOptions { fs_version: 5, ..with_dictionary.clone() }),

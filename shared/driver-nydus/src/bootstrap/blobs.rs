@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use accel_driver::Part;
 use accel_image::Digest;
+use accel_stream::LayerSums;
 
 use super::layout::feature;
 use crate::compressor::Compressor;
@@ -76,6 +78,8 @@ pub(crate) struct Blob {
     pub(crate) uncompressed_bytes: u64,
     pub(crate) meta: MetaPlace,
     pub(crate) meta_file: MetaFile,
+    /// In an image, if the blob is an original layer: the blob that is the index into it.
+    pub(crate) index: Option<IndexBlob>,
 }
 
 /// Where the file about a blob's chunks comes from that the layer with an image's bootstrap has.
@@ -87,6 +91,13 @@ pub(crate) enum MetaFile {
     Known(Arc<Vec<u8>>),
     /// There is none: runtimes read what they need from the blob.
     Missing,
+}
+
+/// A blob with everything about chunks that lie in an original layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IndexBlob {
+    pub(crate) digest: Digest,
+    pub(crate) bytes: u64,
 }
 
 impl Blob {
@@ -113,18 +124,30 @@ impl Blob {
             uncompressed_bytes,
             meta: MetaPlace::default(),
             meta_file: MetaFile::OfChunks,
+            index: None,
         }
     }
 
-    /// Whether it is the blob that a layer's own bootstrap stands in.
-    pub(crate) fn is_own(&self) -> bool {
-        self.id == UNKNOWN_ID
+    /// The original layer, as the index into it says.
+    pub(crate) fn of_original(source: &LayerSums, chunks: Vec<ChunkPlace>, uncompressed_bytes: u64) -> Self {
+        let blob = Self::of_layer(Version::V6, Compressor::Gzip, chunks, source.source_bytes, uncompressed_bytes);
+        let features = blob.features | feature::ORIGINAL;
+        Self { features, ..blob }.with_id(source.source_digest)
     }
 
-    /// The blob as an image knows it.
-    pub(crate) fn into_image(mut self, digest: Digest) -> Self {
+    /// Whether it is the blob that a layer's own bootstrap stands in, or the layer that this is an index into.
+    pub(crate) fn is_own(&self) -> bool {
+        self.id == UNKNOWN_ID || (self.features & feature::SEPARATE != 0 && self.index.is_none())
+    }
+
+    /// The blob as an image knows it, to which `part` belongs.
+    pub(crate) fn into_image(mut self, part: &Part) -> Self {
         self.features &= !feature::INLINED_BOOTSTRAP;
-        self.with_id(digest)
+        if self.features & feature::SEPARATE == 0 {
+            return self.with_id(part.digest);
+        }
+        let index = Some(IndexBlob { digest: part.digest, bytes: part.size });
+        Self { index, meta_file: MetaFile::Missing, ..self }.with_id(part.source)
     }
 
     /// The blob under this name.

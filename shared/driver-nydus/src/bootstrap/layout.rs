@@ -35,6 +35,7 @@ pub(crate) mod flag {
     pub(crate) const SHA256: u64 = 8;
     pub(crate) const EXPLICIT_OWNER: u64 = 0x10;
     pub(crate) const HAS_XATTR: u64 = 0x20;
+    pub(crate) const GZIP: u64 = 0x40;
     pub(crate) const ZSTD: u64 = 0x80;
     pub(crate) const INLINED_CHUNK_DIGEST: u64 = 0x100;
     pub(crate) const NOT_ENCRYPTED: u64 = 0x100_0000;
@@ -46,8 +47,14 @@ pub(crate) mod feature {
     pub(crate) const ALIGNED: u32 = 1;
     /// The blob holds the bootstrap in question: only in that of a layer.
     pub(crate) const INLINED_BOOTSTRAP: u32 = 2;
-    /// What is said of chunks has three words each.
+    /// Of `blob.meta` there is version 2.
     pub(crate) const CHUNK_INFO_V2: u32 = 4;
+    /// Chunks lie in a gzip, which can be entered where `blob.meta` says.
+    pub(crate) const ZRAN: u32 = 8;
+    /// Everything about chunks is in another blob.
+    pub(crate) const SEPARATE: u32 = 0x10;
+    /// What the blobs of an image that refers to original layers have.
+    pub(crate) const ORIGINAL: u32 = CHUNK_INFO_V2 | ZRAN | SEPARATE;
     pub(crate) const INLINED_CHUNK_DIGEST: u32 = 0x20;
     /// Small chunks are stored together.
     pub(crate) const BATCH: u32 = 0x80;

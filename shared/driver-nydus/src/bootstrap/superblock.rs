@@ -108,6 +108,10 @@ fn blob(bytes: &mut Fields, entry: usize, number: usize, blob: &Blob, chunk_byte
     bytes.put_u64(entry + 112, blob.meta.offset);
     bytes.put_u64(entry + 120, blob.meta.stored_bytes);
     bytes.put_u64(entry + 128, blob.meta.bytes);
+    if let Some(index) = blob.index {
+        bytes.put(entry + 168, index.digest.as_bytes());
+        bytes.put_u64(entry + 200, index.bytes);
+    }
 }
 
 /// Numbers at their places.

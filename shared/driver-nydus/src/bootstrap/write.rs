@@ -9,6 +9,7 @@ use super::layout::{
 };
 use super::place::{Plan, head_bytes, split};
 use super::{Extra, Image, directory, superblock};
+use crate::compressor::Compressor;
 use crate::tree::{Body, Inode, InodeId};
 
 impl Plan {
@@ -130,7 +131,8 @@ fn chunk_format(image: &Image<'_>, inode: &Inode, size: u64) -> u32 {
 /// What is said of a chunk; `file_offset` is where it begins in a file, 0 where that is not said.
 pub(super) fn chunk_entry(image: &Image<'_>, chunk: ChunkRef, file_offset: u64) -> Vec<u8> {
     let place = image.blobs.chunk(chunk);
-    let compressed = if place.is_compressed() { CHUNK_COMPRESSED } else { 0 };
+    let is_compressed = place.is_compressed() || image.compressor == Compressor::Gzip;
+    let compressed = if is_compressed { CHUNK_COMPRESSED } else { 0 };
     let (in_batch, batch_place) = place.batch.map_or((0, 0), |batch| (CHUNK_IN_BATCH, batch.offset()));
     let mut entry = place.digest.as_bytes().to_vec();
     for word in [chunk.blob() as u32, compressed | in_batch, place.stored_bytes, place.bytes] {

@@ -2,10 +2,9 @@
 
 use std::io::Read;
 
-use accel_driver::{Cut, DriverError, Sink, Source};
+use accel_driver::{Cut, DriverError, Source};
 use accel_stream::{Entry, EntryKind, LayerReader, LayerSums, Limits, TarReader};
 
-use super::back::Record;
 use crate::attributes::{Attributes, device};
 use crate::bootstrap::MOST_CHUNKS;
 use crate::names::WHITEOUT;
@@ -16,11 +15,26 @@ const MOST_TARGET_BYTES: usize = 4095;
 /// The bytes of all contents: offsets in a blob have 40 bits.
 const MOST_DATA_BYTES: u64 = 1 << 40;
 
-type Entries = TarReader<LayerReader<Box<dyn Read + Send>>>;
+/// The layer that is read.
+pub(super) type Layer = LayerReader<Box<dyn Read + Send>>;
+/// Its entries.
+pub(super) type Entries = TarReader<Layer>;
+
+/// What becomes of contents.
+pub(super) trait Contents {
+    /// Begins to read the layer.
+    fn open(&self, blob: Box<dyn Read + Send>, limits: Limits) -> Result<Layer, DriverError>;
+
+    /// Takes the next `bytes` of the entry's content as a chunk, to be stored after `cut` where it is stored.
+    fn chunk(&mut self, entries: &mut Entries, bytes: usize, cut: Cut) -> Result<(), DriverError>;
+
+    /// Reads what is left of the layer, and takes the tree.
+    fn end(self, layer: Layer, tree: Box<Tree>) -> Result<LayerSums, DriverError>;
+}
 
 /// Turns entries into a tree and chunks.
-pub(super) struct Front<'s> {
-    sink: &'s mut Sink<Record>,
+pub(super) struct Front<C> {
+    contents: C,
     tree: Tree,
     chunk_bytes: u64,
     /// Files smaller than half of this go into batches.
@@ -30,22 +44,20 @@ pub(super) struct Front<'s> {
     data_bytes: u64,
 }
 
-impl<'s> Front<'s> {
+impl<C: Contents> Front<C> {
     /// Cuts into chunks and batches of these lengths; there are no batches if that of batches is 0.
-    pub(super) fn new(sink: &'s mut Sink<Record>, (chunk, batch): (u32, u32), limits: Limits) -> Self {
+    pub(super) fn new(contents: C, (chunk, batch): (u32, u32), limits: Limits) -> Self {
         let (chunk_bytes, batch_bytes) = (u64::from(chunk), u64::from(batch));
-        Self { sink, tree: Tree::of_layer(limits), chunk_bytes, batch_bytes, chunks: 0, data_bytes: 0 }
+        Self { contents, tree: Tree::of_layer(limits), chunk_bytes, batch_bytes, chunks: 0, data_bytes: 0 }
     }
 
     /// Reads the layer to its end, and hands over the tree last.
     pub(super) fn run(mut self, source: &mut dyn Source, limits: Limits) -> Result<LayerSums, DriverError> {
-        let mut entries = TarReader::new(LayerReader::new(source.open()?, limits), limits);
+        let mut entries = TarReader::new(self.contents.open(source.open()?, limits)?, limits);
         while entries.next_entry()?.is_some() {
             self.entry(&mut entries)?;
         }
-        let sums = entries.into_inner().finish()?;
-        self.sink.record(Record::Tree(Box::new(self.tree)));
-        Ok(sums)
+        self.contents.end(entries.into_inner(), Box::new(self.tree))
     }
 
     fn entry(&mut self, entries: &mut Entries) -> Result<(), DriverError> {
@@ -160,8 +172,7 @@ impl<'s> Front<'s> {
         let cut = if left < self.batch_bytes / 2 { Cut::Batch } else { Cut::NewMember };
         while left > 0 {
             let len = left.min(self.chunk_bytes);
-            let index = self.sink.chunk(len as usize, cut, |buffer| read_payload(entries, buffer))?;
-            self.sink.record(Record::Chunk(index));
+            self.contents.chunk(entries, len as usize, cut)?;
             left -= len;
         }
         Ok(())
@@ -174,7 +185,7 @@ fn told(entry: &Entry) -> impl Fn(TooLarge) -> DriverError + '_ {
 }
 
 /// Reads payload of the current entry until `buffer` is full.
-fn read_payload(entries: &mut Entries, buffer: &mut [u8]) -> Result<(), DriverError> {
+pub(super) fn read_payload(entries: &mut Entries, buffer: &mut [u8]) -> Result<(), DriverError> {
     let mut filled = 0;
     while filled < buffer.len() {
         match entries.read_payload(&mut buffer[filled..])? {

@@ -9,7 +9,7 @@ use super::batch::{InBatch, batches, has_batches, is_same_batch};
 use crate::bootstrap::{BLOCK_BYTES, Blob, feature};
 
 /// The length of the header.
-const META_HEADER_BYTES: usize = 4096;
+pub(crate) const META_HEADER_BYTES: usize = 4096;
 /// What the array holds for each chunk.
 const CHUNK_META_BYTES: usize = 16;
 /// The same where there are batches, and what then comes for each batch.

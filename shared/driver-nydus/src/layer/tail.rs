@@ -45,8 +45,8 @@ fn about_chunks(out: &mut BlobWriter<'_>, blob: &mut Blob, toc: &mut Toc) -> Res
     meta::write_array(&blob.chunks, &mut array).map_err(DriverError::Output)?;
     let compressed = match blob.compressor {
         Compressor::Zstd => Some(zstd::bulk::compress(&array, ZSTD_LEVEL).map_err(|_| DriverError::Codec)?),
-        // Readers of image layers know no LZ4 here.
-        Compressor::Lz4Block | Compressor::None => None,
+        // Readers of image layers know no LZ4 here; an index into a gzip is written elsewhere.
+        Compressor::Lz4Block | Compressor::Gzip | Compressor::None => None,
     };
     let (stored, how) = match compressed.as_deref().filter(|compressed| compressed.len() < array.len()) {
         Some(compressed) => (compressed, Stored::Zstd),
@@ -61,15 +61,19 @@ fn about_chunks(out: &mut BlobWriter<'_>, blob: &mut Blob, toc: &mut Toc) -> Res
     out.write(&header)?;
     out.write(&tar_header(section::META, stored_bytes + header.len() as u64))?;
 
-    let digests: Vec<u8> = blob.chunks.iter().flat_map(|chunk| *chunk.digest.as_bytes()).collect();
-    toc.add_raw(section::DIGESTS, &digests, out.offset());
-    out.write(&digests)?;
-    out.write(&tar_header(section::DIGESTS, digests.len() as u64))?;
+    write_digests(out, blob, toc)?;
     blob.compressed_bytes = out.offset();
     Ok(())
 }
 
-fn write_bootstrap(out: &mut BlobWriter<'_>, image: &Image<'_>, toc: &mut Toc) -> Result<(), DriverError> {
+pub(super) fn write_digests(out: &mut BlobWriter<'_>, blob: &Blob, toc: &mut Toc) -> Result<(), DriverError> {
+    let digests: Vec<u8> = blob.chunks.iter().flat_map(|chunk| *chunk.digest.as_bytes()).collect();
+    toc.add_raw(section::DIGESTS, &digests, out.offset());
+    out.write(&digests)?;
+    out.write(&tar_header(section::DIGESTS, digests.len() as u64))
+}
+
+pub(super) fn write_bootstrap(out: &mut BlobWriter<'_>, image: &Image<'_>, toc: &mut Toc) -> Result<(), DriverError> {
     let plan = bootstrap::Plan::new(image).map_err(|fault| fault.of_layer())?;
     let (offset, bytes) = (out.offset(), plan.bytes());
     let digest = compress(out, bytes, |to| plan.write(image, to)).map_err(DriverError::Output)?;
@@ -94,7 +98,7 @@ fn compress(
 
 /// How a section is stored.
 #[derive(Debug, Clone, Copy)]
-enum Stored {
+pub(super) enum Stored {
     Raw,
     Zstd,
 }
@@ -107,7 +111,7 @@ impl Stored {
         }
     }
 
-    const fn compressor(self) -> u32 {
+    pub(super) const fn compressor(self) -> u32 {
         match self {
             Self::Raw => Compressor::None.number(),
             Self::Zstd => Compressor::Zstd.number(),
@@ -117,12 +121,12 @@ impl Stored {
 
 /// The table of contents: 128 bytes a section.
 #[derive(Default)]
-struct Toc(Vec<u8>);
+pub(super) struct Toc(Vec<u8>);
 
 impl Toc {
     const ENTRY_BYTES: usize = 128;
 
-    fn add(&mut self, name: &str, how: Stored, digest: Digest, offset: u64, stored_bytes: u64, bytes: u64) {
+    pub(super) fn add(&mut self, name: &str, how: Stored, digest: Digest, offset: u64, stored_bytes: u64, bytes: u64) {
         let end = self.0.len() + Self::ENTRY_BYTES;
         self.0.extend(how.flags().to_le_bytes());
         self.0.extend([0; 4]);
@@ -136,12 +140,12 @@ impl Toc {
         self.0.resize(end, 0);
     }
 
-    fn add_raw(&mut self, name: &str, content: &[u8], offset: u64) {
+    pub(super) fn add_raw(&mut self, name: &str, content: &[u8], offset: u64) {
         let bytes = content.len() as u64;
         self.add(name, Stored::Raw, Digest::of(content), offset, bytes, bytes);
     }
 
-    fn write(&self, out: &mut BlobWriter<'_>) -> Result<(), DriverError> {
+    pub(super) fn write(&self, out: &mut BlobWriter<'_>) -> Result<(), DriverError> {
         out.write(&self.0)?;
         out.write(&tar_header(section::TOC, self.0.len() as u64))
     }

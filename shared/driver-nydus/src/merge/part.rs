@@ -59,6 +59,10 @@ pub(super) fn is_about(blob: &Blob, array: &Section, header: &Section) -> bool {
     let hashed = meta::write_array(&blob.chunks, &mut array_hashed).is_ok();
     let mut header_hasher = Hasher::default();
     header_hasher.update(&meta::header(blob));
-    let place = (array.offset, array.stored_bytes) == (blob.meta.offset, blob.meta.stored_bytes);
-    hashed && place && array.holds(array_hashed.hasher) && header.holds(header_hasher)
+    hashed && array.holds(array_hashed.hasher) && header.holds(header_hasher)
+}
+
+/// Whether the section `array` is where `blob` says.
+pub(super) fn is_at(blob: &Blob, array: &Section) -> bool {
+    (array.offset, array.stored_bytes) == (blob.meta.offset, blob.meta.stored_bytes)
 }

@@ -72,7 +72,8 @@ fn decompress(compressor: Compressor, stored: &[u8], size: usize) -> Option<Vec<
 /// The bytes that `stored` decompresses to, if they are at most `most`.
 fn decompress_up_to(compressor: Compressor, stored: &[u8], most: usize) -> Option<Vec<u8>> {
     match compressor {
-        Compressor::None => None,
+        // A chunk of an original layer comes out of a span of it.
+        Compressor::None | Compressor::Gzip => None,
         Compressor::Lz4Block => {
             let mut content = vec![0; most];
             let filled = lz4_flex::block::decompress_into(stored, &mut content).ok()?;

@@ -171,7 +171,7 @@ impl Bootstrap {
     pub(crate) fn into_layer_chunks(self) -> Result<Vec<ChunkPlace>, FormatError> {
         match self.layout {
             Layout::V5(records) => records.into_layer(&self.bytes),
-            Layout::V6 { chunks, .. } => chunks.into_layer(),
+            Layout::V6 { chunks, .. } => chunks.into_layer(self.blobs.first().is_some_and(super::Blob::is_original)),
         }
     }
 }

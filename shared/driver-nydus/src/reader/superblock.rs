@@ -66,6 +66,9 @@ impl Bootstrap {
         let compressor = compressor(flags)?;
         let chunk_bytes = chunk_bytes(at.u32(what, EXT + 20)?)?;
         let blobs = Blob::table(at, at.u64(what, EXT + 8)?, at.u32(what, EXT + 16)?)?;
+        if blobs.iter().any(|blob| blob.is_original() != (compressor == Compressor::Gzip)) {
+            return Err(FormatError::Kind("its chunks are stored in another way"));
+        }
         if blobs.len() != usize::from(at.u16(what, SB + 86)?) {
             return Err(FormatError::part("table of blobs", "there are more or fewer devices"));
         }
@@ -176,11 +179,12 @@ pub(super) fn chunk_bytes(bytes: u32) -> Result<u32, FormatError> {
 
 /// The compressor that the flags of a superblock name.
 pub(super) fn compressor(flags: u64) -> Result<Compressor, FormatError> {
-    const ALL: u64 = flag::NOT_COMPRESSED | flag::LZ4 | flag::ZSTD | 0x40;
+    const ALL: u64 = flag::NOT_COMPRESSED | flag::LZ4 | flag::ZSTD | flag::GZIP;
     match flags & ALL {
         flag::NOT_COMPRESSED => Ok(Compressor::None),
         flag::LZ4 => Ok(Compressor::Lz4Block),
         flag::ZSTD => Ok(Compressor::Zstd),
+        flag::GZIP => Ok(Compressor::Gzip),
         _ => Err(FormatError::Kind("its chunks are compressed in another way")),
     }
 }

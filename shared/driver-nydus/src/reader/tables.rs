@@ -22,6 +22,9 @@ pub struct Blob {
     pub compressed_size: u64,
     /// The length of its chunks when uncompressed, each padded to 4 KiB.
     pub uncompressed_size: u64,
+    /// Where the blob is a layer of the source, the blob that says where chunks lie in it: its digest. Only in the bootstrap of
+    /// an image.
+    pub index: Option<Digest>,
     pub(crate) compressor: Compressor,
     pub(crate) features: u32,
     pub(crate) meta: MetaPlace,
@@ -34,9 +37,14 @@ impl Blob {
         self.features & feature::BATCH != 0
     }
 
-    /// Whether it is the blob that the bootstrap, a layer's own, stands in.
+    /// Whether it is the blob that the bootstrap, a layer's own, stands in, or the layer that this is an index into.
     pub(crate) fn is_own(&self) -> bool {
-        self.id == Digest::from_bytes([0; 32])
+        self.id == Digest::from_bytes([0; 32]) || self.is_original()
+    }
+
+    /// Whether it is a layer of the source, whose chunks another blob tells.
+    pub(crate) const fn is_original(&self) -> bool {
+        self.features & feature::ORIGINAL == feature::ORIGINAL
     }
 
     pub(super) fn table(at: Bytes<'_>, offset: u64, len: u32) -> Result<Vec<Self>, FormatError> {
@@ -66,13 +74,18 @@ impl Blob {
             stored_bytes: at.u64(what, 120)?,
             bytes: at.u64(what, 128)?,
         };
+        let features = at.u32(what, 84)?;
+        let has_index = features & (feature::ORIGINAL | feature::INLINED_BOOTSTRAP) == feature::ORIGINAL;
+        let mut index = [0; 32];
+        index.copy_from_slice(at.slice(what, 168, 32)?);
         Ok(Self {
             id,
+            index: has_index.then(|| Digest::from_bytes(index)),
             chunk_count,
             compressed_size: at.u64(what, 88)?,
             uncompressed_size: at.u64(what, 96)?,
             compressor: compressor.ok_or(FormatError::part(what, "a compressor is not known"))?,
-            features: at.u32(what, 84)?,
+            features,
             meta,
         })
     }
@@ -136,7 +149,8 @@ impl ChunkTable {
         }
         let place = |(chunk, row): &(bootstrap::ChunkRef, u32)| {
             let has_batches = blobs.get(chunk.blob()).is_some_and(Blob::has_batches);
-            place_in_table(Bytes(&entries[*row as usize]), has_batches)
+            let is_original = blobs.get(chunk.blob()).is_some_and(Blob::is_original);
+            place_in_table(Bytes(&entries[*row as usize]), has_batches, is_original)
         };
         let places = rows.iter().map(place).collect::<Result<_, _>>()?;
         Ok(Self { refs: rows.into_iter().map(|(chunk, _)| chunk).collect(), places })
@@ -152,13 +166,13 @@ impl ChunkTable {
 
     /// All chunks of blob 0, if they are there without a gap: so it is in the bootstrap of a layer. Others are those of the
     /// chunk dictionary.
-    pub(super) fn into_layer(mut self) -> Result<Vec<ChunkPlace>, FormatError> {
+    pub(super) fn into_layer(mut self, is_original: bool) -> Result<Vec<ChunkPlace>, FormatError> {
         self.places.truncate(self.refs.partition_point(|chunk| chunk.blob() == 0));
         let in_order = |(number, chunk): (usize, &bootstrap::ChunkRef)| chunk.chunk() as usize == number;
         if !self.refs[..self.places.len()].iter().enumerate().all(in_order) {
             return Err(FormatError::part(TABLE, "it does not have all chunks of the layer"));
         }
-        if self.places.iter().any(|place| place.stored_bytes == 0) {
+        if !is_original && self.places.iter().any(|place| place.stored_bytes == 0) {
             return Err(FormatError::part(TABLE, "it does not say where a chunk is"));
         }
         Ok(self.places)
@@ -172,10 +186,11 @@ impl ChunkTable {
 
 const TABLE: &str = "table of chunks";
 
-/// What the table says of a chunk of a blob that may have batches.
-fn place_in_table(entry: Bytes<'_>, has_batches: bool) -> Result<ChunkPlace, FormatError> {
+/// What the table says of a chunk of a blob that may have batches, or be an original layer: there several chunks may lie in one
+/// deflate block, and take nothing of their own.
+fn place_in_table(entry: Bytes<'_>, has_batches: bool, is_original: bool) -> Result<ChunkPlace, FormatError> {
     let flags = entry.u32(TABLE, 36)?;
-    let place = chunk_place_in_blocks(TABLE, entry, has_batches)?;
+    let place = chunk_place_in_blocks(TABLE, entry, has_batches || is_original)?;
     if flags & CHUNK_IN_BATCH == 0 {
         return Ok(place);
     }

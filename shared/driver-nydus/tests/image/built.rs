@@ -75,6 +75,9 @@ fn build_with(driver: &Nydus, layers: &[Vec<u8>], options: &NydusOptions) -> Res
         let made = driver.convert(&pool, &mut Downloads::of(layer), &mut output)?;
         assert_eq!((made.digest, made.size), (Digest::of(&output.blob), output.blob.len() as u64));
         blobs.insert(made.digest, output.blob);
+        if options.oci_ref {
+            blobs.insert(made.source.source_digest, layer.clone());
+        }
         converted.push(made);
     }
     let parts: Vec<Part> = converted.iter().map(part).collect();
@@ -213,6 +216,9 @@ impl Built {
 
     /// A chunk's content, decompressed by code that is not the reader's.
     pub(crate) fn chunk(&self, bootstrap: &Bootstrap, chunk: &ChunkRef) -> Vec<u8> {
+        if bootstrap.compressor() == Compressor::Gzip {
+            return crate::zran::content(self, &bootstrap.blobs()[chunk.blob as usize], chunk);
+        }
         let blob = &self.blobs[&bootstrap.blobs()[chunk.blob as usize].id];
         let stored = &blob[chunk.compressed_offset as usize..][..chunk.compressed_size as usize];
         if let Some(place) = chunk.batch {
@@ -227,7 +233,7 @@ impl Built {
         let content = match bootstrap.compressor() {
             Compressor::Zstd => zstd::decode_all(stored).unwrap(),
             Compressor::Lz4Block => lz4_flex::block::decompress(stored, chunk.uncompressed_size as usize).unwrap(),
-            Compressor::None => panic!("a chunk shrank"),
+            Compressor::None | Compressor::Gzip => panic!("a chunk shrank"),
         };
         assert_eq!(content.len(), chunk.uncompressed_size as usize);
         content
@@ -244,7 +250,7 @@ impl Built {
             (_, false) => stored.to_vec(),
             (Compressor::Zstd, true) => zstd::decode_all(stored).unwrap(),
             (Compressor::Lz4Block, true) => lz4_flex::block::decompress(stored, most).unwrap(),
-            (Compressor::None, true) => panic!("a batch shrank"),
+            (Compressor::None | Compressor::Gzip, true) => panic!("a batch shrank"),
         };
         assert_eq!(*uncompressed_batch(bootstrap.compressor(), stored, chunk, most).unwrap(), *content);
         content

@@ -2,10 +2,11 @@
 //! them on purpose raises the format's version.
 
 use accel_domain::{NydusCompressor, NydusOptions};
-use accel_test_support::Entry;
+use accel_test_support::compress::gzip;
 use accel_test_support::tar::{char_device, dir, file, hardlink, symlink, whiteout};
+use accel_test_support::{Entry, tar};
 
-use crate::built::{batches, build, options, v5};
+use crate::built::{batches, build, build_tars, options, v5};
 
 /// Of its own, so that no other test's wish for an entry changes it.
 fn fixture() -> [Vec<Entry>; 2] {
@@ -93,4 +94,18 @@ fn output_did_not_change() {
         }
     }
     assert!(changed.is_empty(), "{}", changed.join("\n"));
+}
+
+/// Of gzip layers: their indexes, and the layer that ends the image.
+#[test]
+fn indexes_did_not_change() {
+    let layers = fixture().map(|layer| gzip(&tar(&layer)));
+    let built = build_tars(&layers, &NydusOptions { oci_ref: true, ..NydusOptions::default() }).unwrap();
+    let found = [built.layers[0].digest, built.layers[1].digest, built.merged.digest].map(|digest| digest.hex());
+    let expected = [
+        "12200228e5f02b365ac4adc1885cf806cbda7aada4c329cb4050bccb69bf160a",
+        "a3b190606f0ba4b74ece1ffd0bb6954e948abdf136396ff629153dc94db3cc33",
+        "ce9f8dfec87166d0781cd149d8ffba8f59e42d0cdcc05f638a0f954a38bc836b",
+    ];
+    assert_eq!(found, expected);
 }

@@ -18,3 +18,4 @@ mod random;
 mod reader;
 mod v5;
 mod v5_reader;
+mod zran;

@@ -41,6 +41,7 @@ fn what_is_wrong_is_told() {
         ("superblock has another length", 8, vec![1]),
         ("chunk size", 12, vec![0, 0x30]),
         ("compressed in another way", 16, vec![0x81]),
+        ("compressed in another way", 16, vec![0x48]),
         ("table of inodes", 32, vec![0xff; 8]),
         ("more entries than inodes have room", 56, vec![0xff; 4]),
         ("prefetch table", 40, vec![0xff; 8]),

@@ -4,6 +4,7 @@
 
 mod chunks;
 mod facts;
+mod originals;
 mod overlay;
 mod stored;
 

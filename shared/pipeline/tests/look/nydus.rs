@@ -54,6 +54,8 @@ async fn every_option_makes_right_images() {
             batch_size: ByteSize(4096),
             ..NydusOptions::default()
         },
+        NydusOptions { oci_ref: true, ..NydusOptions::default() },
+        NydusOptions { oci_ref: true, chunk_size: ByteSize(4096), ..NydusOptions::default() },
     ];
     for options in rows {
         let stage = Stage::new().await;
@@ -343,4 +345,42 @@ async fn a_merged_index_has_a_plain_image_for_each_image_of_a_platform() {
         let found = stage.verify("1", "wrong").await.differences;
         assert!(found.iter().any(|found| found.contains(expected)), "{found:?} instead of {expected}");
     }
+}
+
+/// Tag `2` refers to the layers of tag `1`.
+async fn referring() -> Stage {
+    let stage = Stage::new().await;
+    ImageBuilder::new().layer(&tar(&base())).layer(&tar(&top())).push(stage.content(), APP, Some("1"));
+    let options = NydusOptions { oci_ref: true, ..NydusOptions::default() };
+    Box::pin(stage.convert(Output::new(FormatOptions::Nydus(options)), "2")).await;
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_refers_to_its_source_has_indexes_for_layers() {
+    let stage = referring().await;
+    let (source, target) = (stage.document("1"), stage.document("2"));
+    let (source, target) = (source["layers"].as_array().unwrap(), target["layers"].as_array().unwrap());
+    assert_eq!(target.len(), source.len() + 1);
+    for (index, original) in target.iter().zip(source) {
+        assert_eq!(index["annotations"]["containerd.io/snapshot/nydus-ref"], original["digest"]);
+        assert_eq!(index["mediaType"], media_type::NYDUS_BLOB);
+    }
+    let report = stage.inspect("2").await;
+    assert_eq!(report.images[0].layers[0].format, LayerFormat::NydusBlob);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_reference_is_named() {
+    let key = "containerd.io/snapshot/nydus-ref";
+    let stage = referring().await;
+    stage.edit_manifest(|manifest| manifest["layers"][0]["annotations"][key] = json!(Digest::of(b"x").to_string()));
+    let report = stage.verify("1", "2").await;
+    assert!(report.differences.iter().any(|what| what.contains("does not say that it is the index")), "{report:?}");
+
+    // The index of one layer in the place of the other's.
+    let stage = referring().await;
+    stage.edit_manifest(|manifest| manifest["layers"][0] = manifest["layers"][1].clone());
+    let report = stage.verify("1", "2").await;
+    assert!(report.differences.iter().any(|what| what.contains("with an index in the image")), "{report:?}");
 }

@@ -9,17 +9,10 @@ use super::write::quoted;
 use crate::{ByteSize, NydusCompressor, NydusOptions};
 
 /// Options in use that make another kind of image than Accel's, and what to do instead.
-const OTHER_IMAGES: [(&str, &str); 2] = [
-    (
-        "oci_ref",
-        "images that keep the original layers are not in this version of Accel: uncomment the rule for layers of \
-         Nydus's own, which take more room in the registry, or wait",
-    ),
-    (
-        "encrypt_recipients",
-        "Accel does not encrypt images: keep acceld for these, or uncomment the rule for images that are not encrypted",
-    ),
-];
+const OTHER_IMAGES: [(&str, &str); 1] = [(
+    "encrypt_recipients",
+    "Accel does not encrypt images: keep acceld for these, or uncomment the rule for images that are not encrypted",
+)];
 
 /// Options in use without which the image is the same, only larger or arranged otherwise.
 const WITHOUT: [(&str, &str); 1] = [("fs_align_chunk", "left out: Accel always aligns chunks")];
@@ -32,7 +25,9 @@ pub(super) fn entry(
 ) -> (Vec<(&'static str, String)>, bool) {
     let mut options = Vec::new();
     let mut in_force = true;
-    let version = version(leaves, notes);
+    let oci_ref = take(leaves, "oci_ref").is_some_and(|value| !is_false(&value));
+    // With `oci_ref` acceld looks at neither version nor compressor.
+    let version = version(leaves, notes).filter(|_| !oci_ref);
     let fs_version = if version.is_some() { 5 } else { 6 };
     options.extend(version.map(|value| ("fs_version", value)));
     for (key, instead) in OTHER_IMAGES {
@@ -42,13 +37,14 @@ pub(super) fn entry(
     for (key, what) in WITHOUT {
         noted(leaves, notes, key, what);
     }
-    options.extend(compressor(leaves, notes).map(|value| ("compressor", value)));
+    options.extend(compressor(leaves, notes).filter(|_| !oci_ref).map(|value| ("compressor", value)));
     let chunk_size = chunk_size(leaves, notes);
     options.extend(chunk_size.map(|size| ("chunk_size", size.to_string())));
     let chunk_size = chunk_size.unwrap_or(NydusOptions::default().chunk_size);
-    let sizes = NydusOptions { fs_version, chunk_size, ..NydusOptions::default() };
+    let sizes = NydusOptions { fs_version, chunk_size, oci_ref, ..NydusOptions::default() };
     let batch_size = batch_size(leaves, notes, sizes);
     let cannot = match (fs_version, batch_size) {
+        _ if oci_ref => Some("images that refer to their original layers cannot refer to other images"),
         (6, None) => None,
         (6, Some(_)) => Some("images with batches cannot refer to other images here"),
         _ => Some("images of RAFS v5 cannot refer to other images here"),
@@ -58,6 +54,7 @@ pub(super) fn entry(
     let is_merged = take(leaves, "merge_manifest").is_some_and(|value| !is_false(&value));
     options.extend(is_merged.then(|| ("merge_manifest", "true".to_owned())));
     options.extend(dictionary(leaves, notes, registries, cannot).map(|value| ("chunk_dictionary", value)));
+    options.extend(oci_ref.then(|| ("oci_ref", "true".to_owned())));
     options.extend(subject(leaves, notes).map(|value| ("subject", value)));
     (options, in_force)
 }

@@ -252,6 +252,16 @@ fn batches_are_taken_over_where_they_can_be() {
 }
 
 #[test]
+fn an_image_that_refers_to_its_source_stays_one() {
+    let text =
+        "converter: { driver: { type: nydus, config: { oci_ref: true, fs_version: 5, compressor: lz4_block } } }";
+    let (migration, config) = migrated(text);
+    let FormatOptions::Nydus(options) = &config.rules[0].convert[0].options else { panic!("{}", migration.yaml) };
+    let expected = NydusOptions { oci_ref: true, ..NydusOptions::default() };
+    assert_eq!(*options, expected, "acceld looks at oci_ref alone");
+}
+
+#[test]
 fn a_default_of_acceld_that_is_not_ours_is_written() {
     let (migration, config) = migrated("converter: { driver: { type: nydus }, rules: [{ tag_suffix: -n }] }");
     let entry = &config.rules[0].convert[0];
@@ -267,7 +277,6 @@ fn what_accel_does_not_make_leaves_no_rule_in_force() {
     };
     let rows = [
         (zstd, "compression: zstdchunked is not available"),
-        (nydus("oci_ref: true"), "config.oci_ref: images"),
         (nydus("backend_type: oss"), "config.backend_type: Accel pushes"),
         (nydus("encrypt_recipients: jwe:x"), "config.encrypt_recipients: Accel does not"),
     ];

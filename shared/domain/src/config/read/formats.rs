@@ -25,8 +25,7 @@ pub(super) fn estargz(section: &mut Section<'_>) -> EstargzOptions {
 }
 
 /// Options of Nydus elsewhere that have no place here, and why.
-const NO_NYDUS_OPTIONS: [(&str, &str); 7] = [
-    ("oci_ref", "is not in this version of Accel: layers are always made anew"),
+const NO_NYDUS_OPTIONS: [(&str, &str); 6] = [
     ("chunk_dict", "is `chunk_dictionary` here, with the reference alone"),
     ("chunk_dict_ref", "is `chunk_dictionary` here, with the reference alone"),
     ("backend_type", "cannot be: Accel pushes to registries only"),
@@ -45,11 +44,13 @@ pub(super) fn nydus(section: &mut Section<'_>) -> NydusOptions {
         prefetch: section.or("prefetch", default.prefetch.clone()),
         merge_manifest: section.or("merge_manifest", default.merge_manifest),
         chunk_dictionary: section.get("chunk_dictionary"),
+        oci_ref: section.or("oci_ref", default.oci_ref),
     };
     NO_NYDUS_OPTIONS.iter().for_each(|(key, reason)| section.refuse(key, reason));
     // One option at a time first: the check of all of them together stops at the first fault.
     let alone = [
-        NydusOptions { fs_version: options.fs_version, ..default.clone() },
+        NydusOptions { oci_ref: options.oci_ref, fs_version: options.fs_version, ..default.clone() },
+        NydusOptions { oci_ref: options.oci_ref, compressor: options.compressor, ..default.clone() },
         NydusOptions { chunk_size: options.chunk_size, ..default.clone() },
         NydusOptions { prefetch: options.prefetch.clone(), ..default },
         options.clone(),

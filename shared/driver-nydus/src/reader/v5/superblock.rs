@@ -22,6 +22,9 @@ pub(in crate::reader) fn parse(bytes: Vec<u8>) -> Result<Bootstrap, FormatError>
     check(at)?;
     let flags = at.u64(WHAT, 16)?;
     let compressor = compressor(flags)?;
+    if compressor == Compressor::Gzip {
+        return Err(FormatError::Kind("its chunks are compressed in another way"));
+    }
     let chunk_bytes = chunk_bytes(at.u32(WHAT, 12)?)?;
     let blobs = blobs(at, compressor)?;
     let prefetches = at.slice("prefetch table", at.u64(WHAT, 40)?, u64::from(at.u32(WHAT, 60)?) * 4)?.len() / 4;
@@ -80,6 +83,7 @@ fn blobs(at: Bytes<'_>, compressor: Compressor) -> Result<Vec<Blob>, FormatError
             uncompressed_size: entry.u64(BLOBS, 8)?,
             compressor,
             features: entry.u32(BLOBS, 4)?,
+            index: None,
             meta: MetaPlace::default(),
         })
     });

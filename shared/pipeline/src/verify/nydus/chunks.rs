@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use accel_driver_nydus::reader::{Bootstrap, ChunkRef, InBatch, Inode};
+use accel_driver_nydus::reader::{Bootstrap, ChunkRef, Compressor, InBatch, Inode};
 use accel_image::{Descriptor, Digest};
 use accel_registry::RegistryError;
 use accel_stream::bridge;
 
-use super::Whole;
 use super::stored::Stored;
+use super::{Whole, originals};
 use crate::error::ConvertError;
 use crate::feed::{DEPTH, feed};
 use crate::verify::layer::Ends;
@@ -26,17 +26,24 @@ pub(super) struct Chunks {
     contradictions: u64,
     /// Chunks of files whose place is not said.
     unsaid: u64,
+    /// Instead of all that, where the blobs are layers of the source.
+    originals: Option<originals::Named>,
 }
 
 impl Chunks {
     /// None yet, of the blobs of `bootstrap`.
     pub(super) fn of(bootstrap: &Bootstrap) -> Self {
         let blobs = bootstrap.blobs().iter().map(|blob| (blob.id, ByPlace::new())).collect();
-        Self { stored: Stored::of(bootstrap), blobs, contradictions: 0, unsaid: 0 }
+        let originals = (bootstrap.compressor() == Compressor::Gzip).then(|| originals::Named::of(bootstrap));
+        Self { stored: Stored::of(bootstrap), blobs, contradictions: 0, unsaid: 0, originals }
     }
 
     /// Notes the chunks of a file.
     pub(super) fn note(&mut self, inode: &Inode) {
+        if let Some(originals) = &mut self.originals {
+            originals.note(inode);
+            return;
+        }
         for chunk in &inode.chunks {
             if chunk.compressed_size == 0 {
                 self.unsaid += 1;
@@ -60,6 +67,9 @@ impl Ends<'_> {
         mut chunks: Chunks,
         mut report: VerifyReport,
     ) -> Result<VerifyReport, ConvertError> {
+        if let Some(named) = chunks.originals.take() {
+            return self.compare_originals(whole, named, report).await;
+        }
         if chunks.contradictions > 0 {
             let count = chunks.contradictions;
             report.differs(format!("{}: the bootstrap says different things of {count} chunks", whole.name));
@@ -168,8 +178,6 @@ fn take(blob: &mut impl Read, bytes: u32, into: &mut Vec<u8>) -> io::Result<()> 
 
 #[cfg(test)]
 mod tests {
-    use accel_driver_nydus::reader::Compressor;
-
     use super::*;
 
     fn chunk(offset: u64, content: &[u8]) -> ChunkRef {

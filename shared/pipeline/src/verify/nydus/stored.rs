@@ -59,7 +59,7 @@ impl Stored {
 /// What `bytes` may become at most: by the bounds of LZ4 and of zstd, the greater for each part.
 const fn longest(compressor: Compressor, bytes: u64) -> u64 {
     match compressor {
-        Compressor::None => bytes,
+        Compressor::None | Compressor::Gzip => bytes,
         Compressor::Lz4Block | Compressor::Zstd => bytes + bytes / 255 + 64,
     }
 }
