@@ -11,6 +11,7 @@ mod events;
 mod layers;
 mod mutation;
 mod nydus;
+mod nydus_index;
 
 pub use mutation::Mutator;
 
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     layers::TAR,
     layers::LAYER,
     layers::CONVERT,
@@ -37,6 +38,8 @@ pub const TARGETS: [Target; 13] = [
     estargz::TOC,
     nydus::BOOTSTRAP,
     nydus::BLOB,
+    nydus_index::INDEX,
+    nydus_index::GZIP,
     documents::MANIFEST,
     documents::REFERENCE,
     documents::CONFIG,

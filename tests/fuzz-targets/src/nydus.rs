@@ -64,8 +64,8 @@ static BASE: LazyLock<Arc<ChunkDictionary>> = LazyLock::new(|| {
 });
 
 /// Blobs in memory, and what they are made with.
-struct Store {
-    made: Made,
+pub(crate) struct Store {
+    options: NydusOptions,
     blobs: HashMap<Digest, Vec<u8>>,
     parts: Vec<Part>,
     /// That to which its layers refer.
@@ -74,7 +74,11 @@ struct Store {
 
 impl Store {
     fn of(made: Made) -> Self {
-        Self { made, blobs: HashMap::new(), parts: Vec::new(), dictionary: None }
+        Self::with(made.options())
+    }
+
+    pub(crate) fn with(options: NydusOptions) -> Self {
+        Self { options, blobs: HashMap::new(), parts: Vec::new(), dictionary: None }
     }
 
     /// Of RAFS v6, for layers that refer to the image with the bootstrap `boot` and the file `meta` about each blob's chunks;
@@ -83,30 +87,35 @@ impl Store {
         let store = Self::of(Made::V6);
         let bootstrap = Bootstrap::parse(boot.to_vec()).ok()?;
         let metas = meta.map(|meta| bootstrap.blobs().iter().map(|blob| (blob.id, meta.to_vec())).collect());
-        let mut builder = DictionaryBuilder::new(store.made.options());
+        let mut builder = DictionaryBuilder::new(store.options.clone());
         builder.add(DictionaryImage { bootstrap, metas: metas.unwrap_or_default() }).ok()?;
         Some(Self { dictionary: Some(Arc::new(builder.build().ok()?)), ..store })
     }
 
     fn driver(&self) -> Nydus {
-        Nydus::new(self.made.options(), LIMITS).with_dictionary(self.dictionary.clone())
+        Nydus::new(self.options.clone(), LIMITS).with_dictionary(self.dictionary.clone())
     }
 
-    fn add(&mut self, blob: Vec<u8>) {
+    fn add(&mut self, source: Digest, blob: Vec<u8>) {
         let digest = Digest::of(&blob);
-        self.parts.push(Part { source: digest, digest, size: blob.len() as u64 });
+        self.parts.push(Part { source, digest, size: blob.len() as u64 });
         self.blobs.insert(digest, blob);
     }
 
-    fn convert(&mut self, tar: &[u8]) -> Result<(), DriverError> {
+    /// The blob that was made last.
+    pub(crate) fn last(&self) -> &[u8] {
+        &self.blobs[&self.parts.last().expect("a blob was made").digest]
+    }
+
+    pub(crate) fn convert(&mut self, layer: &[u8]) -> Result<(), DriverError> {
         let mut output = Kept::default();
-        self.driver().convert(&POOL, &mut Downloads::of(tar), &mut output)?;
-        self.add(output.blob);
+        self.driver().convert(&POOL, &mut Downloads::of(layer), &mut output)?;
+        self.add(Digest::of(layer), output.blob);
         Ok(())
     }
 
     /// The bootstrap of the image that all blobs make.
-    fn merge(&mut self) -> Result<Vec<u8>, DriverError> {
+    pub(crate) fn merge(&mut self) -> Result<Vec<u8>, DriverError> {
         let mut output = Kept::default();
         let parts = self.parts.clone();
         Merge::merge(&self.driver(), &parts, self, &mut output)?;
@@ -175,7 +184,7 @@ fn read_bootstrap(boot: &[u8]) -> bool {
     let is_v5 = boot.starts_with(&V5_MAGIC);
     let mut store = Store::of(if is_v5 { Made::V5 } else { Made::Batched });
     store.convert(&lower()).expect("it can be represented");
-    store.add(if is_v5 { v5_blob_with(boot) } else { blob_with(boot) });
+    store.add(Digest::of(boot), if is_v5 { v5_blob_with(boot) } else { blob_with(boot) });
     if let Ok(merged) = store.merge() {
         assert!(walk(&merged), "our own bootstrap is refused");
     }
@@ -224,8 +233,8 @@ fn read_blob(bytes: &[u8]) -> bool {
     reseal(&mut blob);
     let mut store = Store::of(if ends_as_v5(&blob) { Made::V5 } else { Made::Batched });
     store.convert(&lower()).expect("it can be represented");
-    store.dictionary = (store.made != Made::V5).then(|| Arc::clone(&BASE));
-    store.add(blob);
+    store.dictionary = (store.options.fs_version != 5).then(|| Arc::clone(&BASE));
+    store.add(Digest::of(bytes), blob);
     let merged = store.merge();
     assert!(merged.as_ref().map_or(true, |boot| walk(boot)), "our own bootstrap is refused");
     merged.is_ok_and(|boot| {
@@ -258,7 +267,7 @@ fn compare_chunks(boot: Vec<u8>, store: &Store) {
 }
 
 /// Whether it can be walked.
-fn walk(boot: &[u8]) -> bool {
+pub(crate) fn walk(boot: &[u8]) -> bool {
     let Ok(bootstrap) = Bootstrap::parse(boot.to_vec()) else { return false };
     let mut paths = 0;
     let walked = bootstrap.walk(LIMITS, &mut |path, inode| {

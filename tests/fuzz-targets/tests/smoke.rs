@@ -43,7 +43,7 @@ macro_rules! smoke {
     };
 }
 
-smoke!(tar: 12 layer: 8 convert: 8 nydus: 12 estargz: 1 toc: 1 bootstrap: 9 nydus_blob: 10 manifest: 15 reference: 5 config: 3 secret: 4 webhook: 15);
+smoke!(tar: 12 layer: 8 convert: 8 nydus: 12 estargz: 1 toc: 1 bootstrap: 9 nydus_blob: 10 nydus_index: 1 nydus_gzip: 6 manifest: 15 reference: 5 config: 3 secret: 4 webhook: 15);
 
 #[test]
 fn every_target_has_its_program() {

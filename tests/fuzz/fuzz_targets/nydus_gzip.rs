@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| accel_fuzz_targets::run("nydus_gzip", bytes));
