@@ -22,6 +22,8 @@ const (
 	blobType       = "application/vnd.oci.image.layer.nydus.blob.v1"
 	blobAnnotation = "containerd.io/snapshot/nydus-blob"
 	bootAnnotation = "containerd.io/snapshot/nydus-bootstrap"
+	// refAnnotation says of a blob that it is an index into the layer of the source with that digest.
+	refAnnotation = "containerd.io/snapshot/nydus-ref"
 
 	superblock  = 1024
 	deviceTable = 1408

@@ -11,9 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,10 +69,17 @@ func judgeUpstream(both pair, want, got platformImage, opts options) error {
 		}
 	}
 	daemon := daemon{image: both.to, plainHTTP: opts.plainHTTP, work: work}
-	rows := []struct{ what, bootstrap, metas string }{{"cold", whole, ""}, {"with its blob.meta files", whole, metas}}
+	originals, err := originalLayers(want, got)
+	if err != nil {
+		return err
+	}
+	rows := []struct{ what, bootstrap, metas string }{{"cold", whole, ""}}
+	if originals == nil { // nydusd fetches an index when it mounts
+		rows = append(rows, struct{ what, bootstrap, metas string }{"with its blob.meta files", whole, metas})
+	}
 	if opts.merge {
 		merged := filepath.Join(work, "merged.boot")
-		if err := mergeByUpstream(merged, parts, opts, work); err != nil {
+		if err := mergeByUpstream(merged, parts, opts, work, got.layers, originals); err != nil {
 			return err
 		}
 		rows = append(rows, struct{ what, bootstrap, metas string }{"merged by nydus-image", merged, ""})
@@ -178,8 +187,29 @@ func layerBootstrap(blob io.ReaderAt, size int64) ([]byte, error) {
 	return sections[bootstrapName].read(blob)
 }
 
-// mergeByUpstream merges the bootstraps of layers, with the dictionary if there is one: its blobs are no layers then.
-func mergeByUpstream(output string, parts []string, opts options, work string) error {
+// originalLayers says which layer of the source each blob of an image is an index into; nothing if the blobs are none.
+func originalLayers(want, got platformImage) ([]string, error) {
+	var originals []string
+	blobs := got.layers[:len(got.layers)-1]
+	for index, desc := range blobs {
+		named, found := desc.Annotations[refAnnotation]
+		if !found {
+			continue
+		}
+		if index >= len(want.layers) || named != want.layers[index].Digest.String() {
+			return nil, fmt.Errorf("blob %s is an index into %s, which is not layer %d of the source", desc.Digest, named, index)
+		}
+		originals = append(originals, want.layers[index].Digest.Encoded())
+	}
+	if len(originals) != 0 && len(originals) != len(blobs) {
+		return nil, fmt.Errorf("of %d blobs %d are indexes", len(blobs), len(originals))
+	}
+	return originals, nil
+}
+
+// mergeByUpstream merges the bootstraps of layers, with the dictionary if there is one: its blobs are no layers then. What those
+// of indexes cannot say of themselves it is told.
+func mergeByUpstream(output string, parts []string, opts options, work string, layers []ocispec.Descriptor, originals []string) error {
 	args := []string{"merge", "--prefetch-policy", "fs", "--output-json", output + ".json", "--bootstrap", output}
 	if opts.dictionary != "" {
 		bootstrap, blobs, err := writeDictionary(opts, filepath.Join(work, "dictionary"))
@@ -190,6 +220,15 @@ func mergeByUpstream(output string, parts []string, opts options, work string) e
 		parts = slices.DeleteFunc(slices.Clone(parts), func(part string) bool {
 			return slices.Contains(blobs, filepath.Base(part))
 		})
+	}
+	if originals != nil {
+		var digests, sizes []string
+		for _, desc := range layers[:len(originals)] {
+			digests = append(digests, desc.Digest.Encoded())
+			sizes = append(sizes, strconv.FormatInt(desc.Size, 10))
+		}
+		args = append(args, "--original-blob-ids", strings.Join(originals, ","),
+			"--blob-digests", strings.Join(digests, ","), "--blob-sizes", strings.Join(sizes, ","))
 	}
 	return runTool("nydus-image", append(args, parts...)...)
 }
