@@ -65,6 +65,9 @@ impl Files {
             let Some(&node) = self.paths.get(&target) else {
                 return Err(error("has no target", path));
             };
+            if self.nodes[node].kind == Kind::Dir {
+                return Err(error("is a hard link to a directory", path));
+            }
             if target != path {
                 self.remove(path);
                 self.add_parents(path);
