@@ -183,10 +183,12 @@ impl Configured {
         here.filter_map(|target| target.project().parse().ok()).collect()
     }
 
-    /// Where in this Harbor the chunk dictionaries of a project's targets are.
+    /// Where in this Harbor the chunk dictionaries are of what is made of a project's images, or for the project.
     fn dictionaries_of(&self, project: &Project) -> Vec<Project> {
         let entries = self.config.rules_of_project(&self.host, project.as_str()).flat_map(|rule| &rule.convert);
-        let images = entries.filter_map(|entry| entry.options.chunk_dictionary());
+        let images = entries
+            .chain(self.config.entries_into(&self.host, project.as_str()))
+            .filter_map(|entry| entry.options.chunk_dictionary());
         let here = images.filter(|image| self.config.host_of(image.host()) == Some(&self.host));
         here.filter_map(|image| image.project().parse().ok()).collect()
     }

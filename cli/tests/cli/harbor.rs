@@ -119,10 +119,11 @@ async fn the_configuration_says_what_a_project_needs() {
     let (machine, harbor) = (Machine::new().await, HarborDouble::start().await);
     let host = harbor.url().replace("http://", "");
     let config = format!(
-        "registries:\n  '{host}':\n    plain_http: true\n    username: robot$other\n    password: '${{env:X}}'\n    \
+        "registries:\n  b.example: {{}}\n  '{host}':\n    plain_http: true\n    username: robot$other\n    password: '${{env:X}}'\n    \
          webhook_auth: [{{ value: '${{file:hook}}' }}]\nrules:\n  - match: {{ repository: 'library/*' }}\n    convert: \
          [{{ format: estargz, target: 'team/{{name}}:{{tag}}', delete: true }}, {{ format: nydus, target: \
-         'team/{{name}}:{{tag}}-nydus', chunk_dictionary: '{host}/hub/dictionary:1' }}]\n"
+         'team/{{name}}:{{tag}}-nydus', chunk_dictionary: '{host}/hub/dictionary:1' }}]\n  - match: {{ host: b.example }}\n    \
+         convert: [{{ format: nydus, target: '{host}/123/{{name}}:{{tag}}', chunk_dictionary: '{host}/base/dictionary:1' }}]\n"
     );
     machine.write("accel.yaml", &config);
     machine.write("hook", "Bearer f1le-s3cret\n");
@@ -166,6 +167,7 @@ async fn the_configuration_says_what_a_project_needs() {
     assert_eq!(rights("library"), ["pull"], "targets go elsewhere");
     assert_eq!(rights("team"), ["delete", "pull", "push"]);
     assert_eq!(rights("hub"), ["pull"], "the chunk dictionary");
+    assert_eq!(rights("base"), ["pull"], "that of targets whose sources are elsewhere");
 }
 
 #[tokio::test]

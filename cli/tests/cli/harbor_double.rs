@@ -97,7 +97,13 @@ fn site() -> (Arc<Shared>, Router) {
     let site = Site {
         version: "v2.14.1-5d1ff0fa".to_owned(),
         notification_enable: true,
-        projects: vec![("library", 1, false), ("team", 2, false), ("hub", 3, true), ("123", 4, false)],
+        projects: vec![
+            ("library", 1, false),
+            ("team", 2, false),
+            ("hub", 3, true),
+            ("123", 4, false),
+            ("base", 5, false),
+        ],
         policies: Vec::new(),
         robots: Vec::new(),
         tells_secrets: true,

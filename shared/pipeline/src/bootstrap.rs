@@ -1,7 +1,7 @@
 //! The bootstrap layer of a Nydus image, read: a small tar with the bootstrap in it, and files about the chunks of blobs.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 
 use accel_driver_nydus::ChunkDictionary;
 use accel_driver_nydus::reader::Bootstrap;
@@ -30,10 +30,10 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// The bootstrap alone. No honest one is larger: that is room for more than two million files.
     pub(crate) const BOOTSTRAP: Self = Self { bootstrap_bytes: 1 << 30, metas_bytes: 0 };
-    /// What a chunk dictionary needs: room for as many chunks as one may have, 80 bytes each, and files beside them. The
-    /// files about chunks have 16 bytes for each.
+    /// What a chunk dictionary needs: room for as many chunks as one may have, 80 bytes each, and half a million files beside
+    /// them. The files about chunks have 16 bytes for each.
     pub(crate) const DICTIONARY: Self =
-        Self { bootstrap_bytes: 512 << 20, metas_bytes: 16 * ChunkDictionary::MOST_CHUNKS as u64 + (4 << 20) };
+        Self { bootstrap_bytes: 160 << 20, metas_bytes: 16 * ChunkDictionary::MOST_CHUNKS as u64 + (4 << 20) };
 }
 
 /// A bootstrap as it lies in its layer.
@@ -75,8 +75,15 @@ pub(crate) async fn read_what(
     limits: Limits,
     seen: impl Fn(u64),
 ) -> Result<Result<ReadBootstrap, String>, ConvertError> {
-    let (sender, reader) = bridge::channel(DEPTH);
-    let work = tokio::task::spawn_blocking(move || parse(wanted, reader, limits));
+    let (sender, mut reader) = bridge::channel(DEPTH);
+    let work = tokio::task::spawn_blocking(move || {
+        let parsed = parse(wanted, &mut reader, limits);
+        if parsed.is_err() {
+            // Read to its end, it is known whether the registry has sent what the manifest names.
+            let _ = io::copy(&mut reader, &mut io::sink());
+        }
+        parsed
+    });
     let (fed, worked) = tokio::join!(feed(end, layer, 0, sender, seen), work);
     let worked = worked.map_err(|_| ConvertError::Panicked(layer.digest))?;
     fed?;

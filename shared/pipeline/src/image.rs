@@ -21,7 +21,7 @@ use crate::layer::{LayerReport, Layers};
 use crate::plan::PlannedLayer;
 use crate::source::{Fetched, Purpose, Source, fetch};
 use crate::watch::{Event, Observer, Stop, StopReason, StopSignal};
-use crate::{nydus, reuse, tag};
+use crate::{reuse, tag};
 
 /// Layers that are looked at concurrently; how many of them are open at a time is the engine's business.
 const LAYERS_IN_FLIGHT: usize = 4;
@@ -231,7 +231,6 @@ async fn look(job: &Job) -> Result<Prepared, ConvertError> {
 }
 
 async fn convert<C: LayerCache>(layers: &Layers<'_, C>, source: &Source) -> Result<Outcome, ConvertError> {
-    nydus::check_target(layers.job)?;
     let planned = layers.plan(source)?;
     layers.watch.event(&Event::Planned { layers: u32::try_from(planned.len()).unwrap_or(u32::MAX) });
     layers.watch.event(&Event::Phase(Phase::Convert));

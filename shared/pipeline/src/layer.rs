@@ -18,7 +18,7 @@ use crate::image::Job;
 use crate::plan::{self, PlannedLayer};
 use crate::source::Source;
 use crate::watch::{Event, LayerEnd, Observer, StopSignal};
-use crate::{drivers, inspect, publish, pull, push, reuse};
+use crate::{drivers, inspect, nydus, publish, pull, push, reuse};
 
 /// How often a layer begins again because its upload was lost.
 const UPLOADS_LOST: u32 = 2;
@@ -77,6 +77,7 @@ impl<'a, C> Layers<'a, C> {
     /// # Errors
     /// The image cannot be converted into this format.
     pub(crate) fn plan(&self, source: &Source) -> Result<Vec<PlannedLayer>, ConvertError> {
+        nydus::check_target(self.job)?;
         plan::layers(&source.images, self.driver.merge().is_some())
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn check_target(job: &Job) -> Result<(), ConvertError> {
         return Ok(());
     }
     let what = if job.overwrites() {
-        "takes the source's tag, and nothing would keep the source's layers, which"
+        "takes the source's tag, and only the tag that the source is kept under would keep its layers, which"
     } else if job.source.same_repository(&job.target) {
         return Ok(());
     } else {

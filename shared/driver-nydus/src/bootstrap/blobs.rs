@@ -137,13 +137,18 @@ impl Blob {
 
     /// Whether it is the blob that a layer's own bootstrap stands in, or the layer that this is an index into.
     pub(crate) fn is_own(&self) -> bool {
-        self.id == UNKNOWN_ID || (self.features & feature::SEPARATE != 0 && self.index.is_none())
+        self.id == UNKNOWN_ID || (self.is_original() && self.index.is_none())
+    }
+
+    /// Whether it is a layer of the source.
+    const fn is_original(&self) -> bool {
+        self.features & feature::ORIGINAL == feature::ORIGINAL
     }
 
     /// The blob as an image knows it, to which `part` belongs.
     pub(crate) fn into_image(mut self, part: &Part) -> Self {
         self.features &= !feature::INLINED_BOOTSTRAP;
-        if self.features & feature::SEPARATE == 0 {
+        if !self.is_original() {
             return self.with_id(part.digest);
         }
         let index = Some(IndexBlob { digest: part.digest, bytes: part.size });

@@ -67,6 +67,9 @@ impl DictionaryBuilder {
         }
         for (blob, number) in said.iter().zip(numbers) {
             if let Some(file) = metas.remove(&blob.id) {
+                if file.len() != meta::file_bytes(blob.chunk_count as usize) {
+                    return Err(refused(blob, "the file about its chunks has another length"));
+                }
                 self.blobs[number].meta_file = MetaFile::Known(Arc::new(file));
             }
         }
@@ -140,7 +143,7 @@ impl DictionaryBuilder {
 
 /// The blob as an image that refers to it has it, without its chunks.
 fn of_dictionary(said: &reader::Blob) -> Result<Blob, DictionaryFault> {
-    if said.is_own() {
+    if said.is_own() && !said.is_original() {
         return Err(refused(said, "its digest is not said: this is the bootstrap of a layer"));
     }
     if said.features & !V6_FEATURES != 0 {

@@ -135,14 +135,18 @@ pub(crate) fn header(blob: &Blob) -> [u8; META_HEADER_BYTES] {
     header
 }
 
+/// How long the file about so many chunks is, array and header as runtimes keep them.
+pub(crate) const fn file_bytes(chunks: usize) -> usize {
+    (chunks * CHUNK_META_BYTES).next_multiple_of(BLOCK_BYTES as usize) + META_HEADER_BYTES
+}
+
 /// Whether `file`, array and header as runtimes keep them, is about as many chunks as these, and says the same of those
 /// that are known.
 pub(crate) fn is_file_about(file: &[u8], chunks: &[ChunkPlace], is_known: impl Fn(&ChunkPlace) -> bool) -> bool {
-    let array_bytes = (chunks.len() * CHUNK_META_BYTES).next_multiple_of(BLOCK_BYTES as usize);
-    if file.len() != array_bytes + META_HEADER_BYTES {
+    if file.len() != file_bytes(chunks.len()) {
         return false;
     }
-    let (array, header) = file.split_at(array_bytes);
+    let (array, header) = file.split_at(file.len() - META_HEADER_BYTES);
     let entries = array.as_chunks::<CHUNK_META_BYTES>().0;
     let is_header = header.starts_with(&MAGIC) && header.ends_with(&MAGIC);
     let says = |(chunk, entry): (&ChunkPlace, &[u8; CHUNK_META_BYTES])| !is_known(chunk) || chunk.entry() == *entry;

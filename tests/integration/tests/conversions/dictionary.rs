@@ -4,7 +4,7 @@ use accel_domain::task::{State, Task};
 use accel_domain::{FormatOptions, NydusCompressor, NydusOptions, Output};
 use accel_image::{Digest, Manifest};
 use accel_pipeline::StopReason;
-use accel_test_support::tar::{file, whiteout};
+use accel_test_support::tar::{file, symlink, whiteout};
 use accel_test_support::{Fault, FaultyRegistry, ImageBuilder, IndexBuilder, Request, Rule, noise, tar};
 
 use crate::nydus::{self, assert_verified};
@@ -154,6 +154,24 @@ async fn a_bootstrap_that_is_another_than_its_manifest_says_is_not_taken() {
     let task = convert(&stage, "1-nydus", output_with(&stage, "base/dictionary:1")).await;
     assert_eq!(task.state, State::Failed);
     assert!(task.reason.contains("dictionary") && task.reason.contains(&last.to_string()), "{}", task.reason);
+}
+
+#[tokio::test]
+async fn a_bootstrap_that_is_damaged_on_its_way_is_read_again() {
+    let stage = Stage::new().await;
+    // So large that it does not come at once, and the damage is seen long before its end.
+    let target = |number| noise(2_000, number).iter().map(|byte| b'a' + byte % 26).collect::<Vec<u8>>();
+    let links: Vec<_> = (0..1_500).map(|number| symlink(format!("link-{number}"), target(number))).collect();
+    ImageBuilder::new().layer(&shared(9)).layer(&tar(&links)).push(stage.content(), BASE, Some("source"));
+    let output = Output { adopt: true, ..nydus::output() };
+    stage.run(stage.task_of(&format!("{BASE}:source"), &format!("{BASE}:1"), output)).await;
+    let last = stage.manifest(BASE, "1").layers.last().unwrap().clone();
+    assert!(last.size > 1 << 20, "{}", last.size);
+    beside().push(stage.content(), APP, Some("1"));
+    let other = Fault::answers(200, &[], vec![b'x'; last.size as usize]);
+    stage.registry.rule(Rule::on(Request::BlobGet, other).path(last.digest).once());
+    let task = convert(&stage, "1-nydus", output_with(&stage, "base/dictionary:1")).await;
+    assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""));
 }
 
 /// The dictionary `base/dictionary:1` at another registry.
