@@ -174,24 +174,25 @@ async fn a_bootstrap_that_is_damaged_on_its_way_is_read_again() {
     assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""));
 }
 
-/// The dictionary `base/dictionary:1` at another registry.
-fn copy_to(other: &FaultyRegistry, stage: &Stage, base: &Manifest) {
+/// An image to be converted, and the dictionary `base/dictionary:1` at another registry.
+async fn with_dictionary_elsewhere() -> (Stage, FaultyRegistry, Manifest, Output) {
+    let other = FaultyRegistry::start().await;
+    let stage = Stage::new().await.with_host(other.host());
+    let base = dictionary(&stage, "1", 9).await;
     for layer in base.layers.iter().chain([&base.config]) {
         other.content().put_blob(BASE, stage.content().blob(BASE, layer.digest).unwrap());
     }
     let stored = stage.content().manifest(BASE, "1").unwrap();
     other.content().put_manifest(BASE, "1", &stored.media_type, stored.bytes);
+    beside().push(stage.content(), APP, Some("1"));
+    let chunk_dictionary = Some(format!("{}/{BASE}:1", other.host()).parse().unwrap());
+    let output = output_of(NydusOptions { chunk_dictionary, ..NydusOptions::default() });
+    (stage, other, base, output)
 }
 
 #[tokio::test]
 async fn blobs_of_a_dictionary_in_another_registry_are_copied() {
-    let other = FaultyRegistry::start().await;
-    let stage = Stage::new().await.with_host(other.host());
-    let base = dictionary(&stage, "1", 9).await;
-    copy_to(&other, &stage, &base);
-    beside().push(stage.content(), APP, Some("1"));
-    let chunk_dictionary = Some(format!("{}/{BASE}:1", other.host()).parse().unwrap());
-    let output = output_of(NydusOptions { chunk_dictionary, ..NydusOptions::default() });
+    let (stage, _other, base, output) = with_dictionary_elsewhere().await;
     let task = convert(&stage, "1-nydus", output).await;
     assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""));
     assert!(digests(&stage.manifest(APP, "1-nydus")).contains(&base.layers[0].digest));
@@ -280,13 +281,7 @@ async fn a_layer_beside_those_of_the_source_has_to_be_named() {
 
 #[tokio::test]
 async fn a_stop_while_a_blob_of_the_dictionary_is_copied_leaves_nothing_open() {
-    let other = FaultyRegistry::start().await;
-    let stage = Stage::new().await.with_host(other.host());
-    let base = dictionary(&stage, "1", 9).await;
-    copy_to(&other, &stage, &base);
-    beside().push(stage.content(), APP, Some("1"));
-    let chunk_dictionary = Some(format!("{}/{BASE}:1", other.host()).parse().unwrap());
-    let output = output_of(NydusOptions { chunk_dictionary, ..NydusOptions::default() });
+    let (stage, other, base, output) = with_dictionary_elsewhere().await;
     other.rule(Rule::on(Request::BlobGet, Fault::Stalled { after: 10 }).path(base.layers[0].digest));
     stage.admit(&stage.task_of("library/app:1", "library/app:1-nydus", output)).await;
     let (stop, running) = crate::interruptions::working(&stage).await;
