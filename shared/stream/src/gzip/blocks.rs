@@ -52,7 +52,8 @@ impl Blocks {
     }
 
     pub(super) fn step(&mut self, input: &[u8], out: &mut [u8]) -> Step {
-        if self.buffer.len() - self.end < out.len() && self.end > WINDOW_BYTES {
+        // Not before half of it is full: or each of very many small blocks would move the window.
+        if self.buffer.len() - self.end < out.len().min(ROOM_BYTES / 2) && self.end > WINDOW_BYTES {
             self.buffer.copy_within(self.end - WINDOW_BYTES..self.end, 0);
             self.end = WINDOW_BYTES;
         }
