@@ -13,6 +13,9 @@ use crate::layer::ChunkPlace;
 use crate::tree::Tree;
 use crate::zran::Span;
 
+/// What compressed windows take at the most: those of some 13 GiB of gzip whose contents do not compress.
+const MOST_WINDOWS_BYTES: usize = 256 << 20;
+
 /// What the front says.
 pub(super) enum Record {
     /// The next chunk of the contents, by its index in the unit.
@@ -35,6 +38,8 @@ pub(super) struct KeptSpans {
     /// Their windows, one behind the other, as a zstd frame that is not ended.
     windows: zstd::Encoder<'static, Vec<u8>>,
     window_bytes: u64,
+    /// What they may take, compressed.
+    most_bytes: usize,
 }
 
 /// Assembles one index. 64 bytes a chunk that is not repeated, and 4 a chunk; 44 bytes and a compressed window a span.
@@ -56,8 +61,6 @@ pub(super) struct Back {
 
 impl Back {
     pub(super) fn new(chunk_bytes: u32) -> Result<Self, DriverError> {
-        let windows = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(|_| DriverError::Codec)?;
-        let kept = KeptSpans { spans: Vec::new(), numbers: Vec::new(), windows, window_bytes: 0 };
         Ok(Self {
             chunk_bytes,
             repeats: Repeats::default(),
@@ -65,7 +68,7 @@ impl Back {
             in_span: Vec::new(),
             refs: Vec::new(),
             uncompressed: 0,
-            kept,
+            kept: KeptSpans::new(MOST_WINDOWS_BYTES)?,
             opened: None,
             end: None,
         })
@@ -104,6 +107,11 @@ impl Back {
 }
 
 impl KeptSpans {
+    fn new(most_bytes: usize) -> Result<Self, DriverError> {
+        let windows = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(|_| DriverError::Codec)?;
+        Ok(Self { spans: Vec::new(), numbers: Vec::new(), windows, window_bytes: 0, most_bytes })
+    }
+
     fn add(&mut self, number: u32, point: &InflatePoint) -> Result<(), DriverError> {
         let window_bytes = point.window.len() as u32;
         self.spans.push(Span {
@@ -118,7 +126,12 @@ impl KeptSpans {
         });
         self.numbers.push(number);
         self.window_bytes += u64::from(window_bytes);
-        self.windows.write_all(&point.window).map_err(|_| DriverError::Codec)
+        self.windows.write_all(&point.window).map_err(|_| DriverError::Codec)?;
+        if self.windows.get_ref().len() > self.most_bytes {
+            let reason = "an index into it would take more than 256 MiB of memory: leave `oci_ref` out for this image";
+            return Err(DriverError::unrepresentable(b"/", reason));
+        }
+        Ok(())
     }
 
     /// The spans, each with its length, and the frame of their windows.
@@ -153,5 +166,27 @@ impl Assemble for Back {
         let mut original = Blob::of_original(&sums, self.chunks, self.uncompressed);
         let index = tail::Index { in_span: &self.in_span, spans: &spans, windows: &windows };
         tail::write(blob, &mut original, &index, &tree, &self.refs, self.chunk_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use accel_test_support::noise;
+
+    use super::*;
+
+    #[test]
+    fn windows_are_held_up_to_a_bound() {
+        for (bytes, is_bounded) in [(0, true), (8 << 10, true), (32 << 10, false)] {
+            let mut kept = KeptSpans::new(1 << 20).unwrap();
+            let mut add = |number: u32| {
+                let window = noise(bytes, number.into()).into_boxed_slice();
+                kept.add(number, &InflatePoint { input: 0, bits: 0, byte: 0, output: 0, window })
+            };
+            match (0..100).try_for_each(&mut add) {
+                Ok(()) => assert!(is_bounded, "{bytes}"),
+                Err(error) => assert!(!is_bounded && error.to_string().contains("leave `oci_ref` out"), "{error}"),
+            }
+        }
     }
 }
