@@ -17,9 +17,7 @@ pub(crate) mod v5;
 
 use std::io;
 
-pub(crate) use blobs::{
-    BATCH_FEATURES, Blob, BlobTable, ChunkRef, ID_BYTES, MetaFile, MetaPlace, UNKNOWN_ID, V6_FEATURES,
-};
+pub(crate) use blobs::{Blob, BlobTable, ChunkRef, ID_BYTES, MetaFile, MetaPlace, UNKNOWN_ID, V6_FEATURES};
 pub(crate) use layout::*;
 use place::Fault;
 pub(crate) use unused::{leave_out_unused, new_numbers, used};

@@ -13,9 +13,7 @@ use accel_driver::{Blobs, DriverError, Merged, Part};
 use accel_image::{Annotations, Digest, media_type};
 use accel_stream::Limits;
 
-use crate::bootstrap::{
-    BATCH_FEATURES, Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan, feature, leave_out_unused,
-};
+use crate::bootstrap::{Blob, BlobTable, ChunkRef, Extra, Image, MOST_BLOBS, Plan, feature, leave_out_unused};
 use crate::compressor::Compressor;
 use crate::dictionary::ChunkDictionary;
 use crate::layer::batch;
@@ -161,10 +159,9 @@ impl Merging {
         let part::Layer { bootstrap, meta, .. } = layer;
         let Some(known) = bootstrap.blobs().first().cloned() else { return Ok(()) };
         let derived = Blob::of_layer(bootstrap.version(), known.compressor, bootstrap.into_layer_chunks()?, 0, 0);
-        // Of an original layer there is version 2 without batches.
-        let of_batches = if known.is_original() { feature::BATCH } else { BATCH_FEATURES };
-        if (derived.features ^ known.features) & of_batches != 0 {
-            return Err(FormatError::Tail("it has batches and does not say so, or has none"));
+        let of_original = if known.is_original() { feature::ORIGINAL } else { 0 };
+        if known.features != derived.features | of_original {
+            return Err(FormatError::Tail("its features are not those of a blob with such chunks"));
         }
         batch::check(&derived.chunks, options.chunk_bytes.into()).map_err(FormatError::Tail)?;
         let blob = Blob {

@@ -22,7 +22,7 @@ pub(crate) const UNKNOWN_ID: [u8; ID_BYTES] = [b'x'; ID_BYTES];
 const V5_FEATURES: u32 = feature::HAS_TAR_HEADER | feature::CAP_TAR_TOC;
 pub(crate) const V6_FEATURES: u32 = V5_FEATURES | feature::ALIGNED | feature::INLINED_CHUNK_DIGEST | feature::HAS_TOC;
 /// What blobs have besides in which there are batches.
-pub(crate) const BATCH_FEATURES: u32 = feature::BATCH | feature::CHUNK_INFO_V2;
+const BATCH_FEATURES: u32 = feature::BATCH | feature::CHUNK_INFO_V2;
 
 /// A chunk, by its blob's number in the image and its own in the blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

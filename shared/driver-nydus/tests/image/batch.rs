@@ -241,13 +241,16 @@ fn what_is_wrong_about_batches_is_told() {
 }
 
 #[test]
-fn a_blob_that_only_says_it_has_batches_is_damaged() {
+fn a_blob_with_features_that_it_does_not_have_is_damaged() {
     let built = build(&[&[file("large", text(1, 9000))]], &options());
-    let mut boot = sections(blob_of(&built))["image.boot"].content.clone();
-    let table = u64_at(&boot, 1152 + 8) as usize;
-    boot[table + 84] = 0xa7;
-    let told = merge(with_boot(blob_of(&built), &boot)).unwrap_err().to_string();
-    assert!(told.contains("has batches and does not say so, or has none"), "{told}");
+    let boot = sections(blob_of(&built))["image.boot"].content.clone();
+    let features = u64_at(&boot, 1152 + 8) as usize + 84;
+    for (at, bits, what) in [(0, 0x84, "batches"), (1, 0x10, "a flag that nobody knows"), (2, 1, "another")] {
+        let mut lying = boot.clone();
+        lying[features + at] ^= bits;
+        let told = merge(with_boot(blob_of(&built), &lying)).unwrap_err().to_string();
+        assert!(told.contains("its features are not those"), "{what}: {told}");
+    }
 }
 
 #[test]
