@@ -237,6 +237,7 @@ fn batches_are_taken_over_where_they_can_be() {
         ("batch_size: many", 0, Some("batch_size: is not a number")),
         ("batch_size: 0x200000", 0, Some("batch_size: 2MiB is not 0 or a power of two")),
         ("fs_version: 5, batch_size: 0x10000", 0, Some("batch_size: RAFS v5 has no batches")),
+        ("oci_ref: true, batch_size: 0x10000", 0, Some("batch_size: with `oci_ref` chunks stay where they are")),
     ];
     for (option, expected, named) in rows {
         let text = format!(
