@@ -28,6 +28,7 @@ mod matrix;
 mod merged;
 mod nydus;
 mod order;
+mod originals;
 mod phases;
 mod races;
 mod schedules;

@@ -409,32 +409,3 @@ async fn layers_that_others_have_converted_are_put_together() {
     assert_eq!((task.state, task.reason.as_str(), task.progress.layers_converted), (State::Completed, "", 5));
     assert_is_nydus(&stage, "1", "1-nydus").await;
 }
-
-/// Nodes read the source's layers from the target's repository.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_refers_to_its_source_is_beside_it_or_brings_its_layers_along() {
-    let stage = Stage::new().await;
-    layered().push(stage.content(), APP, Some("1"));
-    let rows = [
-        ("library/app:1-nydus", false, ""),
-        ("elsewhere/app:1-nydus", false, "in another repository than the source's layers"),
-        ("elsewhere/app:1-nydus", true, ""),
-        ("library/app:1", false, "takes the source's tag"),
-    ];
-    for (target, merge_manifest, reason) in rows {
-        let options = NydusOptions { oci_ref: true, merge_manifest, ..NydusOptions::default() };
-        let overwrite = target == "library/app:1";
-        let output = Output { options: FormatOptions::Nydus(options), overwrite, ..output() };
-        let task = stage.run(stage.task_of("library/app:1", target, output)).await;
-        assert!(task.reason.contains(reason) && task.reason.is_empty() == reason.is_empty(), "{}", task.reason);
-        assert_eq!(task.state, if reason.is_empty() { State::Completed } else { State::Failed });
-    }
-    let report = verify(&stage, "1", "1-nydus").await;
-    assert_eq!(report.differences, Vec::<String>::new());
-    let index = stage.index("elsewhere/app", "1-nydus");
-    let [plain, made] = [0, 1].map(|at| stage.manifest("elsewhere/app", &index.manifests[at].digest.to_string()));
-    for (index, original) in made.layers.iter().zip(&plain.layers[1..]) {
-        assert_eq!(index.annotations["containerd.io/snapshot/nydus-ref"], original.digest.to_string());
-    }
-    crate::picture::assert_whole(stage.content(), "elsewhere/app", &plain);
-}

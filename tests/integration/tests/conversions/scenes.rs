@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 
 use crate::picture::{large, small};
 use crate::stage::{APP, Stage, default_output};
-use crate::{merged, nydus};
+use crate::{merged, nydus, originals};
 
 const BEARER: Scheme = Scheme::Bearer { token_ttl: Duration::from_secs(300) };
 /// What is converted, wherever nothing else is said.
@@ -51,10 +51,12 @@ pub(crate) enum Scene {
     Nydus,
     /// As that, and the target is in another project, and has plain images beside those of Nydus.
     Merged,
+    /// As Nydus, and the layers of the source stay: what is made of them are indexes into them.
+    Referring,
 }
 
-pub(crate) const SCENES: [Scene; 6] =
-    [Scene::Index, Scene::Elsewhere, Scene::Again, Scene::Plain, Scene::Nydus, Scene::Merged];
+pub(crate) const SCENES: [Scene; 7] =
+    [Scene::Index, Scene::Elsewhere, Scene::Again, Scene::Plain, Scene::Nydus, Scene::Merged, Scene::Referring];
 
 impl Scene {
     /// What the registry lacks.
@@ -80,7 +82,7 @@ impl Scene {
             Self::Index | Self::Plain => (APP, "1-esgz"),
             Self::Elsewhere | Self::Merged => ("fast/app", "1"),
             Self::Again => (APP, "2-esgz"),
-            Self::Nydus => (APP, "1-nydus"),
+            Self::Nydus | Self::Referring => (APP, "1-nydus"),
         }
     }
 
@@ -90,6 +92,7 @@ impl Scene {
             Self::Elsewhere | Self::Again => default_output(),
             Self::Nydus => nydus::output(),
             Self::Merged => merged::output(),
+            Self::Referring => originals::output(),
         }
     }
 
@@ -107,7 +110,7 @@ impl Scene {
                 Stage::on(FaultyRegistry::serve(registry).await).with_login("robot$accel", "secret")
             }
             Self::Elsewhere | Self::Again | Self::Plain => Stage::new().await,
-            Self::Nydus | Self::Merged => Stage::new().await.making(Format::Nydus),
+            Self::Nydus | Self::Merged | Self::Referring => Stage::new().await.making(Format::Nydus),
         };
         self.push(&stage, images);
         if self == Self::Again {
@@ -154,7 +157,7 @@ impl Scene {
     /// The target holds the files of the source.
     async fn assert_same_content(self, stage: &Stage) {
         let (repository, tag) = self.target();
-        if matches!(self, Self::Nydus | Self::Merged) {
+        if matches!(self, Self::Nydus | Self::Merged | Self::Referring) {
             nydus::assert_verified(stage, "1", (repository, tag)).await;
             return;
         }
