@@ -78,7 +78,7 @@ impl DictionaryBuilder {
 
     /// The number of a blob, which several images may have.
     fn number(&mut self, said: &reader::Blob) -> Result<usize, DictionaryFault> {
-        let blob = of_dictionary(said)?;
+        let blob = of_dictionary(said, self.options.chunk_size.0)?;
         if let Some(number) = self.blobs.iter().position(|known| known.id == blob.id) {
             let known = &self.blobs[number];
             if known.chunks.len() != said.chunk_count as usize || !known.is_the_same(&blob) {
@@ -141,13 +141,17 @@ impl DictionaryBuilder {
     }
 }
 
-/// The blob as an image that refers to it has it, without its chunks.
-fn of_dictionary(said: &reader::Blob) -> Result<Blob, DictionaryFault> {
+/// The blob as an image that refers to it has it, without its chunks, none of which is longer than `chunk_bytes`.
+fn of_dictionary(said: &reader::Blob, chunk_bytes: u64) -> Result<Blob, DictionaryFault> {
     if said.is_own() && !said.is_original() {
         return Err(refused(said, "its digest is not said: this is the bootstrap of a layer"));
     }
     if said.features & !V6_FEATURES != 0 {
         return Err(refused(said, "it is of a kind to which this version does not refer"));
+    }
+    // Devices take room in an image's addresses, of which there are 16 TiB: only what is honest fits.
+    if said.uncompressed_size > u64::from(said.chunk_count).saturating_mul(chunk_bytes) {
+        return Err(refused(said, "it says that it is longer than all its chunks can be"));
     }
     let blob = Blob {
         compressed_bytes: said.compressed_size,

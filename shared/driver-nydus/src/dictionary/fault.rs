@@ -4,7 +4,6 @@ use accel_image::Digest;
 
 use super::ChunkDictionary;
 use crate::bootstrap::MOST_BLOBS;
-use crate::reader::FormatError;
 
 /// Why an image cannot be the chunk dictionary of another.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +41,4 @@ pub enum DictionaryFault {
     /// It has too many blobs.
     #[error("it has more than {MOST_BLOBS} blobs, and the format holds no more")]
     TooManyBlobs,
-    /// Its bootstrap is wrong.
-    #[error(transparent)]
-    Format(#[from] FormatError),
 }

@@ -6,7 +6,7 @@ use accel_domain::{NydusCompressor, NydusOptions};
 use accel_driver::conformance::{Downloads, Kept};
 use accel_driver::{Driver, DriverError, Part, Pool};
 use accel_driver_nydus::reader::Bootstrap;
-use accel_driver_nydus::{DictionaryBuilder, DictionaryFault, DictionaryImage, Nydus};
+use accel_driver_nydus::{ChunkDictionary, DictionaryBuilder, DictionaryFault, DictionaryImage, Nydus};
 use accel_stream::Limits;
 use accel_test_support::tar::{dir, file, whiteout};
 use accel_test_support::{tar, text};
@@ -157,37 +157,46 @@ fn the_bootstrap_of_a_layer_is_no_dictionary() {
     assert!(matches!(told, Err(DictionaryFault::Blob { reason, .. }) if reason.contains("of a layer")));
 }
 
-/// Changes the number of 4 bytes at `at` of what the bootstrap says of its first blob.
-fn edited(built: &Built, at: usize, edit: impl Fn(u32) -> u32) -> Bootstrap {
+/// Where the number of a blob's chunks is, of what a bootstrap says of it.
+const COUNT: usize = 72;
+
+fn table_of_blobs(boot: &[u8]) -> usize {
+    u64::from_le_bytes(boot[1160..1168].try_into().unwrap()) as usize
+}
+
+/// The bootstrap with another number of 4 bytes at `at` of what it says of its first blob.
+fn with_number(built: &Built, at: usize, edit: impl Fn(u32) -> u32) -> Vec<u8> {
     let mut boot = built.boot().to_vec();
-    let table = u64::from_le_bytes(boot[1160..1168].try_into().unwrap()) as usize;
+    let table = table_of_blobs(&boot);
     let field = &mut boot[table + at..][..4];
     let number = u32::from_le_bytes((&*field).try_into().unwrap());
     field.copy_from_slice(&edit(number).to_le_bytes());
-    Bootstrap::parse(boot).unwrap()
+    boot
 }
 
 #[test]
 fn what_a_bootstrap_says_of_its_blobs_is_held_to_limits_and_to_itself() {
-    const COUNT: usize = 72;
     const FEATURES: usize = 84;
     const STORED: usize = 88;
     const UNCOMPRESSED: usize = 96;
+    const UNCOMPRESSED_HIGH: usize = UNCOMPRESSED + 4;
     type Edit = fn(u32) -> u32;
     let (layers, _) = pair();
     let built = build_tars(&layers, &small_chunks()).unwrap();
-    let rows: [(usize, Edit, &str); 7] = [
+    let rows: [(usize, Edit, &str); 9] = [
         (COUNT, |_| (1 << 20) + 1, "more than 1048576 chunks"),
         (FEATURES, |features| features | 0x2, "of a kind to which"),
         (FEATURES, |features| features | 0x8, "of a kind to which"),
         (STORED, |_| 100, "a chunk lies beyond its end"),
         (UNCOMPRESSED, |_| 4096, "a chunk lies beyond its end"),
+        (UNCOMPRESSED, |bytes| bytes + (16 << 20), "longer than all its chunks can be"),
+        (UNCOMPRESSED_HIGH, |_| 1 << 12, "longer than all its chunks can be"),
         (STORED, |bytes| bytes + 1, "two images say different things of it"),
         (COUNT, |count| count + 1, "two images say different things of it"),
     ];
     for (at, edit, expected) in rows {
         let mut builder = DictionaryBuilder::new(small_chunks());
-        let images = [edited(&built, at, edit), built.bootstrap()];
+        let images = [Bootstrap::parse(with_number(&built, at, edit)).unwrap(), built.bootstrap()];
         let mut images = images.into_iter().map(|bootstrap| DictionaryImage { bootstrap, metas: HashMap::new() });
         let told = images.find_map(|image| builder.add(image).err()).map(|fault| fault.to_string());
         assert!(told.as_ref().is_some_and(|told| told.contains(expected)), "{told:?} instead of {expected}");
@@ -231,4 +240,25 @@ fn an_image_of_the_dictionary_alone_has_no_contents() {
     let built = build_beside(&dictionary, &layers[1..], &small_chunks()).unwrap();
     assert_eq!(differences(&built, &layers[1..]), Vec::<String>::new());
     assert_eq!(built.merged.other_blobs, [dictionary.layers[1].digest]);
+}
+
+#[test]
+fn a_dictionary_with_too_many_chunks_is_known_by_its_table_of_blobs() {
+    let (layers, _) = pair();
+    let built = build_tars(&layers, &small_chunks()).unwrap();
+    let counts = built.bootstrap().blobs().iter().map(|blob| blob.chunk_count).collect::<Vec<_>>();
+    assert_eq!(counts.len(), 2);
+    let of_first = |count: u32| with_number(&built, COUNT, |_| count);
+    let too_many = |bytes: &[u8]| matches!(ChunkDictionary::check_counts(bytes), Err(DictionaryFault::TooManyChunks));
+    assert!(!too_many(built.boot()));
+    assert!(!too_many(&of_first(ChunkDictionary::MOST_CHUNKS - counts[1])));
+    assert!(too_many(&of_first(ChunkDictionary::MOST_CHUNKS - counts[1] + 1)));
+    assert!(too_many(&of_first(u32::MAX)));
+    // What is none of RAFS v6, or is cut, is for the reader to judge.
+    let large = of_first(u32::MAX);
+    let table = table_of_blobs(&large);
+    let v5 = build_tars(&layers, &v5(&small_chunks())).unwrap();
+    for bytes in [v5.boot(), &large[..table], &large[..1160], &large[..1100], b""] {
+        assert!(!too_many(bytes), "{} bytes", bytes.len());
+    }
 }
