@@ -104,9 +104,6 @@ async fn provide_other_blobs<C: LayerCache>(layers: &Layers<'_, C>, assembled: &
     let Layers { job, watch, stop, .. } = layers;
     let Some(dictionary) = layers.dictionary else { return Ok(()) };
     for blob in &assembled.other_blobs {
-        if let Some(reason) = stop.reason() {
-            return Err(ConvertError::Stopped(reason));
-        }
         watch.event(&Event::LayerStarted { layer: blob.digest, size: blob.size });
         layers.again(|| publish::provide_blob(&dictionary.end, &job.target, blob, *watch, stop)).await?;
     }

@@ -22,13 +22,30 @@ pub(crate) async fn provide_blob(
     watch: &dyn Observer,
     stop: &StopSignal,
 ) -> Result<(), ConvertError> {
-    if reuse::has(to, blob).await? {
+    let is_there = || stop.unless(reuse::has(to, blob));
+    if is_there().await? || (mount(from, to, blob, stop).await? && is_there().await?) {
         return Ok(());
     }
-    if from.same_registry(to) && to.mount(blob.digest, from.repository()).await? && reuse::has(to, blob).await? {
-        return Ok(());
+    copy_blob(from, to, blob, watch, stop).await
+}
+
+/// Whether the registry, if it is one, has mounted the blob. A registry that opens an upload instead has its answer heard, for
+/// that upload to be cancelled.
+async fn mount(from: &End, to: &End, blob: &Descriptor, stop: &StopSignal) -> Result<bool, ConvertError> {
+    if !from.same_registry(to) {
+        return Ok(false);
     }
-    let mut upload = Some(to.start_upload().await?);
+    push::answered(to.mount(blob.digest, from.repository()), stop).await.map_err(|(error, _)| error)
+}
+
+async fn copy_blob(
+    from: &End,
+    to: &End,
+    blob: &Descriptor,
+    watch: &dyn Observer,
+    stop: &StopSignal,
+) -> Result<(), ConvertError> {
+    let mut upload = Some(push::open(to, stop).await?);
     let copied = stop.unless(copy(from, &mut upload, blob, watch)).await;
     match (copied, upload) {
         (Ok(()), Some(upload)) => Ok(upload.finish(blob.digest).await?),
@@ -99,4 +116,48 @@ pub(crate) async fn attestation(
     let raw = &attestation.raw;
     to.put_manifest(&raw.digest.to_string(), raw.document.media_type(), raw.bytes.clone()).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use accel_registry::{HostSettings, NoCredentials, Registries};
+    use accel_test_support::{Fault, FaultyRegistry, Request, Rule};
+
+    use super::*;
+    use crate::watch::{Stop, StopReason, Tally};
+
+    #[tokio::test]
+    async fn a_stop_ends_every_request_for_a_blob_and_leaves_no_upload_open() {
+        let requests = [Request::BlobHead, Request::Mount, Request::UploadStart];
+        let rows = requests.into_iter().flat_map(|request| [(request, true), (request, false)]);
+        futures::future::join_all(rows.map(|(request, answers)| stopped_at(request, answers))).await;
+    }
+
+    /// Stops while `request` is under way, which the registry then answers or does not.
+    async fn stopped_at(request: Request, answers: bool) {
+        let registry = FaultyRegistry::start().await;
+        let hosts = vec![HostSettings::plain_http(registry.host())];
+        let registries = Registries::new(hosts, Arc::new(NoCredentials)).unwrap();
+        let [from, to] = ["from", "to"].map(|repository| {
+            let reference = format!("{}/{repository}/image:1", registry.host()).parse().unwrap();
+            End::Registry(registries.repository(&reference).unwrap())
+        });
+        let blob = Descriptor::of("blob", b"its bytes");
+        registry.content().put_blob("from/image", b"its bytes".to_vec());
+        registry.rule(Rule::on(request, Fault::Held));
+        registry.rule(Rule::on(Request::Mount, Fault::NoMount));
+        let (stop, watch) = (Stop::new(), Tally::default());
+        let signal = stop.signal();
+        let stopping = async {
+            let held = registry.held().await;
+            stop.stop(StopReason::Shutdown);
+            Some(held).filter(|_| !answers)
+        };
+        let (provided, _held) = tokio::join!(provide_blob(&from, &to, &blob, &watch, &signal), stopping);
+        let told = matches!(provided, Err(ConvertError::Stopped(StopReason::Shutdown)));
+        assert!(told, "{request:?}, answered: {answers}: {provided:?}");
+        assert_eq!(registry.content().uploads_open(), 0, "{request:?}, answered: {answers}");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use accel_driver::Output;
 use accel_image::Digest;
-use accel_registry::{End, Upload};
+use accel_registry::{End, RegistryError, Upload};
 use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -138,19 +138,36 @@ async fn send(end: &End, upload: &mut Option<Upload>, body: Bytes, stop: &StopSi
 
 /// Opens an upload. One that the registry is opening when the stop comes is waited for and cancelled: without its answer
 /// nobody knows where it is.
-async fn open(end: &End, stop: &StopSignal) -> Result<Upload, ConvertError> {
-    if let Some(reason) = stop.reason() {
-        return Err(ConvertError::Stopped(reason));
+pub(crate) async fn open(end: &End, stop: &StopSignal) -> Result<Upload, ConvertError> {
+    match answered(end.start_upload(), stop).await {
+        Ok(upload) => Ok(upload),
+        Err((error, late)) => {
+            cancel(late).await;
+            Err(error)
+        }
     }
-    let mut opening = pin!(end.start_upload());
-    let opened = stop.unless(opening.as_mut()).await;
-    if let Err(ConvertError::Stopped(_)) = opened {
-        cancel(tokio::time::timeout(CANCEL_TIME, opening).await.ok().and_then(Result::ok)).await;
-    }
-    opened
 }
 
-/// How long a registry may take to open an upload after the stop, and then to forget it. Both, and the record of what
+/// The answer to `request`, unless there is a reason to stop before it is there. A request that is under way then is waited
+/// for a little, and what came late is handed over beside the reason: for one after which the registry may keep something.
+pub(crate) async fn answered<T>(
+    request: impl Future<Output = Result<T, RegistryError>>,
+    stop: &StopSignal,
+) -> Result<T, (ConvertError, Option<T>)> {
+    if let Some(reason) = stop.reason() {
+        return Err((ConvertError::Stopped(reason), None));
+    }
+    let mut request = pin!(request);
+    match stop.unless(request.as_mut()).await {
+        Err(stopped @ ConvertError::Stopped(_)) => {
+            let late = tokio::time::timeout(CANCEL_TIME, request).await;
+            Err((stopped, late.ok().and_then(Result::ok)))
+        }
+        answered => answered.map_err(|error| (error, None)),
+    }
+}
+
+/// How long a registry may take to answer after the stop, and then to forget it. Both, and the record of what
 /// was done, have to fit into the ten seconds that an invocation keeps back for its end.
 const CANCEL_TIME: Duration = Duration::from_secs(4);
 
