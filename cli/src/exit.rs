@@ -66,6 +66,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         return Some("convert what it was made of; or copy the image as it is, with `skopeo copy --all` for one");
     }
     let convert = error.downcast_ref().or_else(|| within_verify(error)).or_else(|| within_inspect(error));
+    let convert = convert.map(cause);
     let registry = match convert {
         Some(ConvertError::Registry(error)) => Some(error),
         _ => error.downcast_ref(),
@@ -79,6 +80,14 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
             Some("`docker login HOST`, --username NAME with --password-stdin, or --config FILE says who you are")
         }
         _ => None,
+    }
+}
+
+/// What the error is about in the end.
+fn cause(error: &ConvertError) -> &ConvertError {
+    match error {
+        ConvertError::Dictionary { source, .. } => cause(source),
+        error => error,
     }
 }
 
@@ -129,9 +138,21 @@ fn chain(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use accel_registry::{Action, Object};
     use anyhow::Context as _;
 
     use super::*;
+
+    #[test]
+    fn a_hint_is_found_under_the_name_of_the_dictionary() {
+        let (host, repository) = ("h.example".to_owned(), "base/dictionary".to_owned());
+        let action = Box::new(Action { method: "GET", host, repository, object: Object::Manifest("1".to_owned()) });
+        let source = ConvertError::Registry(RegistryError::Tls { action, reason: "no certificate".to_owned() });
+        let error =
+            ConvertError::Dictionary { what: "h.example/base/dictionary:1".to_owned(), source: Box::new(source) };
+        let told = hint(&anyhow::Error::new(error));
+        assert!(told.is_some_and(|told| told.contains("--ca-file")), "{told:?}");
+    }
 
     #[test]
     fn a_failure_that_may_pass_is_found_under_its_context() {

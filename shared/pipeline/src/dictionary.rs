@@ -1,43 +1,58 @@
 //! The chunk dictionary: an image to whose blobs the layers refer instead of holding the same chunks once more. It is read
 //! before anything else, and what a conversion remembers names it by its digest: a tag that moves never mixes two.
 
+mod in_use;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use accel_domain::{Format, FormatOptions, NydusOptions, Output};
 use accel_driver_nydus::{BLOB, BOOTSTRAP, ChunkDictionary, DictionaryBuilder, DictionaryFault, DictionaryImage};
-use accel_image::{Descriptor, Digest, Reference, media_type};
+use accel_image::{Descriptor, Digest, RawDocument, Reference, media_type};
 use accel_registry::{End, RegistryError};
 use accel_stream::Limits;
 use tracing::instrument;
 
 use crate::bootstrap::{self, Wanted};
+use crate::engine::Engine;
 use crate::error::ConvertError;
 use crate::image::Job;
 use crate::source::{Fetched, Purpose, SourceImage, fetch};
 use crate::watch::StopSignal;
+use in_use::{InUse, Key};
 
-/// A chunk dictionary.
+pub(crate) use in_use::Dictionaries;
+
+/// The chunk dictionary of a conversion.
 pub(crate) struct Dictionary {
     /// The image, by its digest.
     image: Reference,
     /// Its repository.
     pub(crate) end: End,
+    contents: InUse,
+}
+
+/// What is read of a dictionary.
+pub(crate) struct Contents {
     /// Its layers.
     layers: HashMap<Digest, Descriptor>,
     /// Its chunks.
-    pub(crate) chunks: Arc<ChunkDictionary>,
+    chunks: Arc<ChunkDictionary>,
 }
 
 /// The job with its dictionary named by its digest, and the dictionary, if it has one.
 ///
 /// # Errors
 /// The dictionary cannot be read, or is none to which the images of the job can refer.
-pub(crate) async fn at_hand(job: &Job, stop: &StopSignal) -> Result<(Job, Option<Dictionary>), ConvertError> {
+pub(crate) async fn at_hand(
+    engine: &Engine,
+    job: &Job,
+    stop: &StopSignal,
+) -> Result<(Job, Option<Dictionary>), ConvertError> {
     let FormatOptions::Nydus(options) = &job.output.options else { return Ok((job.clone(), None)) };
     let Some(image) = &options.chunk_dictionary else { return Ok((job.clone(), None)) };
-    let reading = stop.unless(Box::pin(read(image, job.dictionary.as_ref(), options, job.limits)));
-    let dictionary = reading.await.map_err(of_dictionary(image))?;
+    let taking = stop.unless(Box::pin(take(engine, image, job.dictionary.as_ref(), options, job.limits)));
+    let dictionary = taking.await.map_err(|error| blame(image.to_string(), error))?;
     let mut job = job.clone();
     job.output.options = match dictionary.image.digest() {
         Some(digest) => job.output.options.with_chunk_dictionary_at(digest),
@@ -47,15 +62,16 @@ pub(crate) async fn at_hand(job: &Job, stop: &StopSignal) -> Result<(Job, Option
 }
 
 /// Names the dictionary in an error.
-fn of_dictionary(image: &Reference) -> impl Fn(ConvertError) -> ConvertError + '_ {
-    |error| match error {
+fn blame(what: String, error: ConvertError) -> ConvertError {
+    match error {
         stopped @ ConvertError::Stopped(_) => stopped,
-        error => ConvertError::Dictionary { image: image.to_string(), source: Box::new(error) },
+        error => ConvertError::Dictionary { what, source: Box::new(error) },
     }
 }
 
 #[instrument(skip_all, fields(dictionary = %image))]
-async fn read(
+async fn take(
+    engine: &Engine,
     image: &Reference,
     end: Option<&End>,
     options: &NydusOptions,
@@ -65,8 +81,14 @@ async fn read(
     let end = end.ok_or_else(unknown)?.clone();
     let top = end.get_manifest(&image.manifest_key()).await?;
     let image = image.with_digest(top.digest);
+    let key = Key { image: top.digest, compressor: options.compressor, chunk_size: options.chunk_size, limits };
+    let contents = engine.dictionaries.take(key, engine, Box::pin(read(&end, top, options, limits))).await?;
+    Ok(Dictionary { image, end, contents })
+}
+
+async fn read(end: &End, top: RawDocument, options: &NydusOptions, limits: Limits) -> Result<Contents, ConvertError> {
     let everything = Output::new(Format::Nydus.default_options());
-    let source = match fetch(&end, top, &everything, Purpose::Look).await? {
+    let source = match fetch(end, top, &everything, Purpose::Look).await? {
         Fetched::Image(source) => source,
         Fetched::NotAnImage(media_type) => {
             return Err(ConvertError::Unsupported(format!("its configuration is of type `{media_type}`")));
@@ -76,7 +98,7 @@ async fn read(
     let mut layers = HashMap::new();
     for image in &source.images {
         let Some(last) = bootstrap_layer(image) else { continue };
-        builder = Box::pin(add(builder, &end, last, limits)).await?;
+        builder = Box::pin(add(builder, end, last, limits)).await?;
         layers.extend(image.manifest.layers.iter().map(|layer| (layer.digest, layer.clone())));
     }
     if layers.is_empty() {
@@ -84,9 +106,9 @@ async fn read(
     }
     let built = tokio::task::spawn_blocking(move || builder.build()).await;
     let chunks = built.map_err(|_| ConvertError::MergePanicked(source.top.digest))?.map_err(refused)?;
-    let dictionary = Dictionary { image, end, layers, chunks: Arc::new(chunks) };
-    dictionary.chunks.blob_digests().try_for_each(|blob| dictionary.listed(blob).map(drop))?;
-    Ok(dictionary)
+    let contents = Contents { layers, chunks: Arc::new(chunks) };
+    contents.chunks.blob_digests().try_for_each(|blob| contents.listed(blob).map(drop))?;
+    Ok(contents)
 }
 
 /// The layer with the bootstrap, if it is a Nydus image.
@@ -113,11 +135,18 @@ fn refused(fault: DictionaryFault) -> ConvertError {
 }
 
 impl Dictionary {
-    /// A blob of it, as the manifest of an image that refers to it lists it.
-    pub(crate) fn layer(&self, blob: Digest) -> Result<Descriptor, ConvertError> {
-        self.listed(blob).map_err(of_dictionary(&self.image))
+    /// Its chunks.
+    pub(crate) fn chunks(&self) -> Arc<ChunkDictionary> {
+        Arc::clone(&self.contents.chunks)
     }
 
+    /// A blob of it, as the manifest of an image that refers to it lists it.
+    pub(crate) fn layer(&self, blob: Digest) -> Result<Descriptor, ConvertError> {
+        self.contents.listed(blob).map_err(|error| blame(self.image.to_string(), error))
+    }
+}
+
+impl Contents {
     fn listed(&self, blob: Digest) -> Result<Descriptor, ConvertError> {
         let layer = self.layers.get(&blob);
         let layer = layer.ok_or_else(|| {

@@ -41,7 +41,7 @@ impl<C: LayerCache> Layers<'_, C> {
         if self.driver.merge().is_none() {
             return Ok(None);
         }
-        let _open = self.stop.unless(async { Ok::<_, ConvertError>(self.open().await) }).await?;
+        let _open = self.open().await?;
         match self.again(|| Box::pin(self.merge(image, parts))).await {
             // A blob that was there a moment ago is gone: as if the manifest had named it in vain.
             Err(ConvertError::Registry(RegistryError::BlobNotFound(refused))) => {

@@ -4,19 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use accel_driver::Pool;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::bodies::BodyPool;
+use crate::dictionary::Dictionaries;
 
 /// Shared by all conversions of a process. Cheap to clone.
 ///
 /// Memory: the pool's units, and an upload body of 4 MiB for each open layer and one more. Layers open at a time are as
-/// many as compression threads, at least two. While nothing is converted, nothing is kept.
+/// many as compression threads, at least two; a chunk dictionary that is read is one of them. While nothing is converted,
+/// nothing is kept.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) pool: Pool,
     pub(crate) bodies: BodyPool,
-    pub(crate) open_layers: Arc<Semaphore>,
+    pub(crate) dictionaries: Dictionaries,
+    open_layers: Arc<Semaphore>,
     conversions: Arc<AtomicUsize>,
 }
 
@@ -32,9 +35,15 @@ impl Engine {
         Self {
             pool,
             bodies: BodyPool::new(),
+            dictionaries: Dictionaries::default(),
             open_layers: Arc::new(Semaphore::new(open_layers)),
             conversions: Arc::default(),
         }
+    }
+
+    /// Waits until one more layer may be open; it is until this is dropped.
+    pub(crate) async fn open(&self) -> SemaphorePermit<'_> {
+        self.open_layers.acquire().await.expect("the semaphore is never closed")
     }
 
     /// An image is converted until this is dropped.

@@ -65,10 +65,10 @@ pub enum ConvertError {
     #[error("{0}")]
     Unsupported(String),
     /// The chunk dictionary cannot be read, or cannot be referred to.
-    #[error("chunk dictionary {image}: {source}")]
+    #[error("chunk dictionary {what}: {source}")]
     Dictionary {
-        /// The image.
-        image: String,
+        /// The image, and the blob of it that is meant.
+        what: String,
         /// Why not.
         source: Box<ConvertError>,
     },

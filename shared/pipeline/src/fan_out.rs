@@ -46,7 +46,7 @@ pub async fn convert_or_fan_out(
             Prepared::Image(source) => source,
             Prepared::Nothing(outcome) => return Ok(Step::Ended(outcome)),
         };
-        let job = dictionary::at_hand(job, &stop).await?;
+        let job = dictionary::at_hand(engine, job, &stop).await?;
         let layers = Layers::new(engine, &job, cache, watch, stop, now);
         let apart = to_be_converted(&layers, &source).await?;
         let bytes = apart.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
@@ -75,7 +75,7 @@ pub async fn convert_layer(
 ) -> Result<Option<LayerReport>, ConvertError> {
     within(stop.clone(), async {
         let Prepared::Image(source) = prepare(job, watch, &stop).await? else { return Ok(None) };
-        let job = dictionary::at_hand(job, &stop).await?;
+        let job = dictionary::at_hand(engine, job, &stop).await?;
         let layers = Layers::new(engine, &job, cache, watch, stop, now);
         let planned = layers.plan(&source)?;
         let Some(planned) = planned.iter().find(|planned| planned.descriptor.digest == layer) else { return Ok(None) };

@@ -140,7 +140,7 @@ pub async fn convert_image(
     within(stop.clone(), async {
         match prepare(job, watch, &stop).await? {
             Prepared::Image(source) => {
-                let job = dictionary::at_hand(job, &stop).await?;
+                let job = dictionary::at_hand(engine, job, &stop).await?;
                 convert_source(&Layers::new(engine, &job, cache, watch, stop, now), &source).await
             }
             Prepared::Nothing(outcome) => Ok(outcome),

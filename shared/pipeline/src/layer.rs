@@ -67,7 +67,7 @@ impl<'a, C> Layers<'a, C> {
         now: fn() -> Timestamp,
     ) -> Self {
         let dictionary = dictionary.as_ref();
-        let chunks = dictionary.map(|dictionary| Arc::clone(&dictionary.chunks));
+        let chunks = dictionary.map(Dictionary::chunks);
         let driver = drivers::of(&job.output.options, job.limits, chunks);
         Self { engine, job, dictionary, driver, cache, watch, stop, now }
     }
@@ -98,7 +98,7 @@ impl<C: LayerCache> Layers<'_, C> {
         if let Some((record, end)) = reuse::find(self.cache, &key, &self.job.target, (self.now)()).await? {
             return Ok(self.done(report(planned, record, end)));
         }
-        let _open = self.stop.unless(async { Ok::<_, ConvertError>(self.open().await) }).await?;
+        let _open = self.open().await?;
         self.watch.event(&Event::LayerStarted { layer: source.digest, size: source.size });
         let record = match self.again(|| Box::pin(self.convert(planned))).await {
             Err(ConvertError::Layer { source: error @ DriverError::Unrepresentable { .. }, .. })
@@ -113,8 +113,9 @@ impl<C: LayerCache> Layers<'_, C> {
         Ok(self.done(report(planned, record, LayerEnd::Converted)))
     }
 
-    pub(crate) async fn open(&self) -> SemaphorePermit<'_> {
-        self.engine.open_layers.acquire().await.expect("the semaphore is never closed")
+    /// Waits until one more layer may be open.
+    pub(crate) async fn open(&self) -> Result<SemaphorePermit<'_>, ConvertError> {
+        self.stop.unless(async { Ok::<_, ConvertError>(self.engine.open().await) }).await
     }
 
     fn done(&self, report: LayerReport) -> LayerReport {

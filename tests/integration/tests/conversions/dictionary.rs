@@ -298,3 +298,39 @@ async fn a_stop_while_a_blob_of_the_dictionary_is_copied_leaves_nothing_open() {
     assert_eq!((task.state, task.work.attempts, task.progress.layers_reused), (State::Completed, 0, 3));
     assert_verified(&stage, "1", (APP, "1-nydus")).await;
 }
+
+#[tokio::test]
+async fn conversions_at_the_same_time_read_the_dictionary_once() {
+    let stage = Stage::new().await;
+    let base = dictionary(&stage, "1", 9).await;
+    beside().push(stage.content(), APP, Some("1"));
+    let last = base.layers.last().unwrap().digest.to_string();
+    stage.registry.forget_requests();
+    let count = |request, part: &str| {
+        let seen = stage.registry.requests_of(request);
+        seen.iter().filter(|seen| seen.path.contains(part)).count()
+    };
+    for target in ["a", "b"] {
+        let output = output_with(&stage, "base/dictionary:1");
+        stage.admit(&stage.task_of(&format!("{APP}:1"), &format!("{APP}:{target}"), output)).await;
+    }
+    stage.registry.rule(Rule::on(Request::BlobGet, Fault::Held).path(&last).once());
+    let converter = stage.converter();
+    let holding = async {
+        let held = stage.registry.held().await;
+        let both = async || (count(Request::ManifestGet, "base/dictionary") == 2).then_some(());
+        PATIENCE.until("both know the dictionary's digest", both).await;
+        held.go();
+    };
+    let settled = tokio::join!(stage.settle_one(&converter), stage.settle_one(&converter), holding);
+    assert_eq!((settled.0, settled.1), (true, true));
+    assert_eq!(count(Request::BlobGet, &last), 1);
+    for target in ["a", "b"] {
+        assert_verified(&stage, "1", (APP, target)).await;
+    }
+    let task = stage.task_of(&format!("{APP}:1"), &format!("{APP}:c"), output_with(&stage, "base/dictionary:1"));
+    let id = stage.admit(&task).await;
+    assert!(stage.settle_one(&converter).await);
+    assert_eq!(stage.get(&id).await.state, State::Completed);
+    assert_eq!(count(Request::BlobGet, &last), 2, "nobody used it any more");
+}
