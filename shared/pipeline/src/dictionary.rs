@@ -144,6 +144,11 @@ impl Dictionary {
     pub(crate) fn layer(&self, blob: Digest) -> Result<Descriptor, ConvertError> {
         self.contents.listed(blob).map_err(|error| blame(self.image.to_string(), error))
     }
+
+    /// Names it and its blob in an error.
+    pub(crate) fn blame(&self, blob: Digest, error: ConvertError) -> ConvertError {
+        blame(format!("{}, blob {blob}", self.image), error)
+    }
 }
 
 impl Contents {

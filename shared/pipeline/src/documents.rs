@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use accel_domain::Marker;
 use accel_driver::Part;
 use accel_image::{Descriptor, Digest, Document, media_type};
+use accel_registry::RegistryError;
 use accel_tasks::LayerCache;
 use bytes::Bytes;
+use futures::FutureExt;
 
 use crate::assemble::{self, Assembled, AssembledImage, Parts};
 use crate::error::ConvertError;
@@ -94,18 +96,42 @@ pub(crate) async fn push<C: LayerCache>(
     source: &Source,
     assembled: &Documents,
 ) -> Result<(), ConvertError> {
-    provide_other_blobs(layers, assembled).await?;
-    layers.stop.unless(Box::pin(push_documents(layers, source, assembled))).await
+    Box::pin(provide_other_blobs(layers, assembled, Presence::Asked)).await?;
+    let documents = || layers.stop.unless(Box::pin(push_documents(layers, source, assembled)));
+    match documents().await {
+        // It lacks a blob that it said it has. To bring those of the dictionary again costs less than to do the layers again.
+        Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_))) if !assembled.other_blobs.is_empty() => {
+            Box::pin(provide_other_blobs(layers, assembled, Presence::Doubted)).await?;
+            documents().await
+        }
+        pushed => pushed,
+    }
+}
+
+/// Whether the target's registry is asked if it has a blob, or would not be believed.
+#[derive(Debug, Clone, Copy)]
+enum Presence {
+    Asked,
+    Doubted,
 }
 
 /// Sees to it that the target's repository has the blobs of the chunk dictionary that manifests list. One that is being copied
 /// when the stop comes is cancelled.
-async fn provide_other_blobs<C: LayerCache>(layers: &Layers<'_, C>, assembled: &Documents) -> Result<(), ConvertError> {
+async fn provide_other_blobs<C: LayerCache>(
+    layers: &Layers<'_, C>,
+    assembled: &Documents,
+    presence: Presence,
+) -> Result<(), ConvertError> {
     let Layers { job, watch, stop, .. } = layers;
     let Some(dictionary) = layers.dictionary else { return Ok(()) };
     for blob in &assembled.other_blobs {
         watch.event(&Event::LayerStarted { layer: blob.digest, size: blob.size });
-        layers.again(|| publish::provide_blob(&dictionary.end, &job.target, blob, *watch, stop)).await?;
+        let provide = || match presence {
+            Presence::Asked => publish::provide_blob(&dictionary.end, &job.target, blob, *watch, stop).boxed(),
+            Presence::Doubted => publish::provide_blob_again(&dictionary.end, &job.target, blob, *watch, stop).boxed(),
+        };
+        let provided = layers.again(provide).await;
+        provided.map_err(|error| dictionary.blame(blob.digest, error))?;
     }
     Ok(())
 }

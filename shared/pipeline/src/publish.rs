@@ -29,6 +29,23 @@ pub(crate) async fn provide_blob(
     copy_blob(from, to, blob, watch, stop).await
 }
 
+/// The same for a repository that has said that it has the blob, and lacks it: a mount or a copy, and nothing is asked.
+///
+/// # Errors
+/// Those of the two ends; [`ConvertError::Stopped`].
+pub(crate) async fn provide_blob_again(
+    from: &End,
+    to: &End,
+    blob: &Descriptor,
+    watch: &dyn Observer,
+    stop: &StopSignal,
+) -> Result<(), ConvertError> {
+    if mount(from, to, blob, stop).await? {
+        return Ok(());
+    }
+    copy_blob(from, to, blob, watch, stop).await
+}
+
 /// Whether the registry, if it is one, has mounted the blob. A registry that opens an upload instead has its answer heard, for
 /// that upload to be cancelled.
 async fn mount(from: &End, to: &End, blob: &Descriptor, stop: &StopSignal) -> Result<bool, ConvertError> {

@@ -334,3 +334,53 @@ async fn conversions_at_the_same_time_read_the_dictionary_once() {
     assert_eq!(stage.get(&id).await.state, State::Completed);
     assert_eq!(count(Request::BlobGet, &last), 2, "nobody used it any more");
 }
+
+#[tokio::test]
+async fn what_fails_with_a_blob_of_the_dictionary_names_both() {
+    let faults = [
+        (Request::BlobGet, Fault::status(404)),
+        (Request::BlobGet, Fault::WrongBytes),
+        (Request::UploadPut, Fault::status(403)),
+    ];
+    for (request, fault) in faults {
+        let (stage, other, base, output) = with_dictionary_elsewhere().await;
+        let blob = base.layers[0].digest;
+        let registry = if request == Request::BlobGet { &other } else { &stage.registry };
+        registry.rule(Rule::on(request, fault.clone()).path(blob.hex()));
+        let task = convert(&stage, "1-nydus", output).await;
+        let of_blob = format!("/{BASE}@{}, blob {blob}: ", other.content().manifest(BASE, "1").unwrap().digest);
+        assert_eq!(task.state, State::Failed, "{request:?} {fault:?}");
+        let named = task.reason.starts_with("chunk dictionary ") && task.reason.contains(&of_blob);
+        assert!(named, "{request:?} {fault:?}: {}", task.reason);
+    }
+}
+
+#[tokio::test]
+async fn a_blob_of_the_dictionary_that_was_lost_is_brought_again_and_no_layer_is_done_again() {
+    // Asked again, the registry says what is true, or what it said before.
+    for (elsewhere, lies) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (stage, _other, base, output) = with_dictionary_elsewhere().await;
+        let output = if elsewhere { output } else { output_with(&stage, "base/dictionary:1") };
+        let blob = &base.layers[0];
+        stage
+            .registry
+            .rule(Rule::on(Request::ManifestPut, Fault::BlobGone(blob.digest)).path("/manifests/sha256:").once());
+        if lies {
+            let says = Fault::answers(200, &[("content-length", &blob.size.to_string())], "");
+            stage.registry.rule(Rule::on(Request::BlobHead, says).path(format!("{APP}/blobs/{}", blob.digest)));
+        }
+        stage.registry.forget_requests();
+        let task = convert(&stage, "1-nydus", output).await;
+        let what = format!("elsewhere: {elsewhere}, lies: {lies}");
+        assert_eq!((task.state, task.reason.as_str(), task.work.attempts), (State::Completed, "", 0), "{what}");
+        let reads = stage.registry.requests_of(Request::BlobGet);
+        let source = stage.manifest(APP, "1").layers;
+        for layer in &source {
+            let of_layer = reads.iter().filter(|seen| seen.path.contains(&layer.digest.to_string()));
+            assert_eq!(of_layer.count(), 1, "{what}: {}", layer.digest);
+        }
+        stage.registry.clear_rules();
+        assert_has_its_blobs(&stage, "1-nydus");
+        assert_verified(&stage, "1", (APP, "1-nydus")).await;
+    }
+}
