@@ -46,7 +46,10 @@ impl Image {
             chunks.extend(inode.chunks.iter().map(|chunk| (chunk.index, *chunk)));
         })?;
         let Some(blob) = bootstrap.blobs().first() else { return Ok(Vec::new()) };
-        check_index(blob, &chunks, &mut &self.index[..], &mut &self.original[..], LIMITS)
+        let mut wrong = Vec::new();
+        let mut note = |what| wrong.push(what);
+        check_index(blob, &chunks, &mut &self.index[..], &mut &self.original[..], LIMITS, &mut note)?;
+        Ok(wrong)
     }
 
     /// Where the bootstrap says where `blob.meta` is.

@@ -2,7 +2,8 @@
 //! compared with its digest.
 //!
 //! Both blobs are read once, from front to back. What is held is a span's window, input and output, 56 bytes a span and 12 a
-//! chunk. Spans may overlap only as far as those of a right index do, so that the work is bounded by the layer's length.
+//! chunk. Spans may overlap only as far as those of a right index do, and chunks of a span not at all, so that the work is
+//! bounded by the layer's length.
 
 mod sections;
 
@@ -23,8 +24,11 @@ const INPUT_OVERLAP: u64 = 3;
 /// And how many may yield the same bytes of the tar.
 const OUTPUT_OVERLAP: u64 = 2;
 
+/// Takes what is wrong, in words.
+type Wrong<'w> = dyn FnMut(String) + 'w;
+
 /// Compares the chunks of `blob` that files refer to, `chunks` by their numbers: `index` yields the blob that says where they
-/// lie, `original` the layer. Returns what is wrong, in words; both are read as far as that is looked for.
+/// lie, `original` the layer. Shows what is wrong, in words, to `wrong`; both are read as far as that is looked for.
 ///
 /// # Errors
 /// The index cannot be read on: it contradicts itself or the bootstrap, or its bytes did not all come.
@@ -34,13 +38,13 @@ pub fn check_index(
     index: &mut dyn Read,
     original: &mut dyn Read,
     limits: Limits,
-) -> Result<Vec<String>, FormatError> {
-    let mut wrong = Vec::new();
+    wrong: &mut Wrong<'_>,
+) -> Result<(), FormatError> {
     skip(index, blob.meta.offset)?;
     let mut stored = (&mut *index).take(blob.meta.stored_bytes);
     let mut sections = Sections::open(blob, &mut stored)?;
-    let (places, count) = sections.chunks(blob, chunks, &mut wrong)?;
-    let spans = sections.spans(count)?;
+    let places = sections.chunks(blob, chunks, wrong)?;
+    let spans = sections.spans(blob, &places)?;
     check_overlap(&spans, blob.compressed_size, limits.layer_bytes)?;
     let mut input = Input { original, at: 0, held: Vec::new() };
     let mut rest = &places[..];
@@ -49,15 +53,14 @@ pub fn check_index(
         let (these, later) = rest.split_at(rest.partition_point(|place| place.span as usize <= number));
         rest = later;
         match inflate(span, window, &mut input) {
-            Ok(output) => compare(these, chunks, &output, &mut wrong),
-            Err(what) => wrong.push(format!("what its index says of byte {} on: {what}", span.input)),
+            Ok(output) => compare(these, chunks, &output, wrong),
+            Err(what) => wrong(format!("what its index says of byte {} on: {what}", span.input)),
         }
     }
     drop(sections);
     let unread = stored.limit();
     skip(index, unread)?;
-    check_header(blob, &spans, index)?;
-    Ok(wrong)
+    check_header(blob, &spans, index)
 }
 
 fn skip(index: &mut dyn Read, bytes: u64) -> Result<(), FormatError> {
@@ -114,13 +117,13 @@ fn inflate(span: &Span, window: Box<[u8]>, input: &mut Input<'_>) -> Result<Vec<
     Ok(output)
 }
 
-fn compare(places: &[InSpan], chunks: &BTreeMap<u32, ChunkRef>, output: &[u8], wrong: &mut Vec<String>) {
+fn compare(places: &[InSpan], chunks: &BTreeMap<u32, ChunkRef>, output: &[u8], wrong: &mut Wrong<'_>) {
     for place in places {
         let Some(chunk) = chunks.get(&place.number) else { continue };
         let (from, len) = (place.at as usize, chunk.uncompressed_size as usize);
         let content = output.get(from..).and_then(|rest| rest.get(..len));
         if content.is_none_or(|content| Digest::of(content) != chunk.digest) {
-            wrong.push(format!("chunk {} is not where its index says", place.number));
+            wrong(format!("chunk {} is not where its index says", place.number));
         }
     }
 }

@@ -16,6 +16,7 @@ mod nydusd;
 mod odd;
 mod random;
 mod reader;
+mod upstreams_index;
 mod v5;
 mod v5_reader;
 mod zran;

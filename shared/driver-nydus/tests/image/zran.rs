@@ -24,14 +24,14 @@ fn referring() -> NydusOptions {
     NydusOptions { oci_ref: true, ..NydusOptions::default() }
 }
 
-fn member(bytes: &[u8], level: u32) -> Vec<u8> {
+pub(crate) fn member(bytes: &[u8], level: u32) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 /// Small files and large ones, of what compresses and what does not.
-fn entries() -> Vec<Entry> {
+pub(crate) fn entries() -> Vec<Entry> {
     let mut entries = vec![dir("usr"), file("usr/empty", "")];
     entries.extend((0..300).map(|n| file(format!("usr/text-{n}"), text(n, 100 + 97 * n as usize))));
     entries.extend((0..6).map(|n| file(format!("usr/noise-{n}"), noise(900_000, n))));
@@ -43,19 +43,19 @@ fn entries() -> Vec<Entry> {
 }
 
 /// A tar in several members, cut anywhere.
-fn members(bytes: &[u8], step: usize) -> Vec<u8> {
+pub(crate) fn members(bytes: &[u8], step: usize) -> Vec<u8> {
     bytes.chunks(step).flat_map(|part| member(part, 6)).collect()
 }
 
 /// A number of `N` bytes.
-fn number<const N: usize>(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn number<const N: usize>(bytes: &[u8], at: usize) -> u64 {
     let mut long = [0; 8];
     long[..N].copy_from_slice(&bytes[at..at + N]);
     u64::from_le_bytes(long)
 }
 
 /// Offset, length as it is stored, and length of the section `name` of a blob.
-fn section(blob: &[u8], name: &str) -> (usize, usize, usize) {
+pub(crate) fn section(blob: &[u8], name: &str) -> (usize, usize, usize) {
     let toc = &blob[..blob.len() - 512];
     for entry in toc.rchunks_exact(128).take(9) {
         if entry[8..].starts_with(name.as_bytes()) && entry[8 + name.len()] == 0 {
@@ -66,7 +66,7 @@ fn section(blob: &[u8], name: &str) -> (usize, usize, usize) {
 }
 
 /// `blob.meta` of an index and its header.
-fn meta(index: &[u8]) -> (Vec<u8>, &[u8]) {
+pub(crate) fn meta(index: &[u8]) -> (Vec<u8>, &[u8]) {
     let (offset, stored, bytes) = section(index, "blob.meta");
     let meta = zstd::decode_all(&index[offset..offset + stored]).unwrap();
     assert_eq!(meta.len(), bytes);
@@ -119,7 +119,9 @@ fn check_with(built: &Built, blob: &Blob, mut index: &[u8], mut original: &[u8])
     let inodes = built.inodes();
     let all = inodes.values().flat_map(|inode| &inode.chunks).filter(|chunk| chunk.blob as usize == number);
     let chunks: BTreeMap<u32, ChunkRef> = all.map(|chunk| (chunk.index, *chunk)).collect();
-    check_index(blob, &chunks, &mut index, &mut original, Limits::default())
+    let mut wrong = Vec::new();
+    check_index(blob, &chunks, &mut index, &mut original, Limits::default(), &mut |what| wrong.push(what))?;
+    Ok(wrong)
 }
 
 #[test]

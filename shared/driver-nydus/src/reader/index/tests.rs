@@ -74,16 +74,20 @@ impl Index {
         };
         let chunks = (0..blob.chunk_count).map(|number| (number, told(number))).collect();
         let limits = Limits { layer_bytes: 12_000, ..Limits::default() };
-        check_index(&blob, &chunks, &mut &index[..], &mut &self.original[..], limits)
+        let mut wrong = Vec::new();
+        let mut note = |what| wrong.push(what);
+        check_index(&blob, &chunks, &mut &index[..], &mut &self.original[..], limits, &mut note)?;
+        Ok(wrong)
     }
 }
 
 #[test]
 fn what_an_index_says_is_held_to_its_layer() {
     assert_eq!(Index::of(2).check().unwrap(), Vec::<String>::new());
-    let rows: [(&str, Change); 4] = [
+    let rows: [(&str, Change); 5] = [
         ("different things of chunk 1", |index| index.chunks[1].stored_bytes = 8),
         ("chunk 1 is not where", |index| index.chunks[1].at = 1),
+        ("chunk 1 is not where", |index| (index.chunks[1].span, index.chunks[1].at) = (0, 5000)),
         ("of byte 11 on", |index| index.spans[1].input = 11),
         ("of byte 10 on", |index| index.spans[0].input_bytes = 3),
     ];
@@ -97,8 +101,11 @@ fn what_an_index_says_is_held_to_its_layer() {
 
 #[test]
 fn an_index_that_contradicts_itself_is_refused() {
-    let rows: [(&str, Change); 10] = [
-        ("different orders", |index| index.chunks[0].span = 1),
+    let rows: [(&str, Change); 15] = [
+        ("different orders", |index| (index.chunks[0].span, index.chunks[1].span) = (1, 0)),
+        ("lie in each other", |index| index.chunks[1].span = 0),
+        ("lie in each other", |index| (index.chunks[1].span, index.chunks[1].at) = (0, 4999)),
+        ("a span that is not there", |index| index.chunks[1].span = 2),
         ("cannot be", |index| index.spans[0].window = u64::MAX),
         ("cannot be", |index| index.spans[1].window = 1),
         ("cannot be", |index| index.spans[1].input = 9),
@@ -107,7 +114,9 @@ fn an_index_that_contradicts_itself_is_refused() {
         ("cannot be", |index| index.spans[1].window_bytes = u32::MAX),
         ("ends too early", |index| index.header.truncate(4095)),
         ("about other chunks", |index| index.header[IN_HEADER] += 1),
-        ("about other chunks", |index| index.windows.push(0)),
+        ("about other chunks", |index| index.spans.push(index.spans[1])),
+        ("another length", |index| index.windows.push(0)),
+        ("another length", |index| index.spans[1].window_bytes = 1),
     ];
     for (expected, change) in rows {
         let mut index = Index::of(2);
@@ -115,6 +124,17 @@ fn an_index_that_contradicts_itself_is_refused() {
         let fault = index.check().unwrap_err().to_string();
         assert!(fault.contains(expected), "{expected}: {fault}");
     }
+}
+
+#[test]
+fn a_span_may_have_no_chunk() {
+    let mut index = Index::of(3);
+    index.chunks.remove(1);
+    index.header[IN_HEADER..][..8].copy_from_slice(&48_u64.to_le_bytes());
+    assert_eq!(index.check().unwrap(), Vec::<String>::new());
+    let mut index = Index::of(1);
+    index.spans.resize(8, index.spans[0]);
+    assert!(index.check().unwrap_err().to_string().contains("lie in each other"), "they are bounded as all others");
 }
 
 #[test]

@@ -90,12 +90,14 @@ impl Ends<'_> {
         let (sender, mut reader) = bridge::channel(DEPTH);
         let limits = self.limits;
         let work = tokio::task::spawn_blocking(move || {
-            let checked = check_index(&blob, &chunks, &mut index_reader, &mut reader, limits);
+            let mut wrong = Vec::new();
+            let mut note = |what| wrong.push(what);
+            let checked = check_index(&blob, &chunks, &mut index_reader, &mut reader, limits, &mut note);
             // The rest only for the digests, which the other sides of the bridges compare.
             for rest in [&mut index_reader as &mut dyn std::io::Read, &mut reader] {
                 drop(std::io::copy(rest, &mut std::io::sink()));
             }
-            checked
+            checked.map(|()| wrong)
         });
         let index_fed = feed(self.target, index, 0, index_sender, |_| ());
         let (index_fed, fed, worked) = tokio::join!(index_fed, feed(self.target, original, 0, sender, |_| ()), work);
