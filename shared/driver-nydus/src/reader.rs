@@ -19,11 +19,13 @@ mod index;
 
 mod v5;
 
+mod own;
 pub(crate) mod tail;
 
 pub use chunk::{check_chunk, check_chunk_of_batch, uncompressed_batch};
 pub use fault::FormatError;
 pub use index::check_index;
+pub use own::OwnBootstrap;
 pub use superblock::Bootstrap;
 pub use tables::{Blob, ChunkRef};
 pub use walk::Inode;

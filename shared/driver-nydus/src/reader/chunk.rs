@@ -9,6 +9,9 @@ use super::tables::ChunkRef;
 use crate::compressor::Compressor;
 use crate::layer::InBatch;
 
+/// What a byte of an LZ4 block becomes at the most.
+const LZ4_RATIO: usize = 255;
+
 /// Whether `stored`, the bytes of a blob where `chunk` says, decompress to what it says.
 ///
 /// # Errors
@@ -75,11 +78,26 @@ fn decompress_up_to(compressor: Compressor, stored: &[u8], most: usize) -> Optio
         // A chunk of an original layer comes out of a span of it.
         Compressor::None | Compressor::Gzip => None,
         Compressor::Lz4Block => {
-            let mut content = vec![0; most];
+            let mut content = vec![0; most.min(stored.len().saturating_mul(LZ4_RATIO))];
             let filled = lz4_flex::block::decompress_into(stored, &mut content).ok()?;
             content.truncate(filled);
             Some(content)
         }
         Compressor::Zstd => zstd::bulk::decompress(stored, most).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_lz4_block_passes_its_bound() {
+        for bytes in [1, 14, 300, 4096, 1 << 20, 16 << 20] {
+            let zeros = vec![0; bytes];
+            let stored = lz4_flex::block::compress(&zeros);
+            assert!(decompress_up_to(Compressor::Lz4Block, &stored, 16 << 20).is_some_and(|content| content == zeros));
+            assert_eq!(decompress_up_to(Compressor::Lz4Block, &stored, bytes - 1), None);
+        }
     }
 }

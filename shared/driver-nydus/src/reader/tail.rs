@@ -28,7 +28,7 @@ pub(crate) struct Section {
     pub(crate) digest: Digest,
     pub(crate) offset: u64,
     pub(crate) stored_bytes: u64,
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// The sections that a merge looks at.

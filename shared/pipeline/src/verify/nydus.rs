@@ -4,6 +4,7 @@
 
 mod chunks;
 mod facts;
+mod layers;
 mod originals;
 mod overlay;
 mod stored;
@@ -25,6 +26,7 @@ use crate::feed::{DEPTH, feed};
 use crate::watch::{Event, LayerEnd};
 use chunks::Chunks;
 use facts::{Content, Facts, Sum};
+use layers::{Doubt, Origins};
 use overlay::{Found, Overlay, Refused};
 
 /// Payload of the source that is hashed at a time.
@@ -42,6 +44,7 @@ pub(super) struct Whole {
 /// What the pass over a bootstrap leaves behind.
 struct Struck {
     chunks: Chunks,
+    doubts: Vec<Doubt>,
     report: VerifyReport,
 }
 
@@ -80,8 +83,8 @@ impl Ends<'_> {
         for (layer, diff_id) in &whole.source {
             (overlay, report) = self.apply(whole, (layer, *diff_id), &bootstrap, overlay, report).await?;
         }
-        let Struck { chunks, report } = self.strike(whole, bootstrap, overlay, report).await?;
-        self.compare_blobs(whole, chunks, report).await
+        let Struck { chunks, doubts, report } = self.strike(whole, bootstrap, overlay, report).await?;
+        self.compare_blobs(whole, chunks, doubts, report).await
     }
 
     /// Applies a layer of the source.
@@ -133,9 +136,9 @@ impl Ends<'_> {
         overlay: Overlay,
         report: VerifyReport,
     ) -> Result<Struck, ConvertError> {
-        let (name, limits) = (whole.name.clone(), self.limits);
+        let (whole, limits) = (whole.clone(), self.limits);
         let image = whole.target.last().map_or(report.target, |(layer, _)| layer.digest);
-        let work = tokio::task::spawn_blocking(move || strike(&name, limits, &bootstrap, overlay, report));
+        let work = tokio::task::spawn_blocking(move || strike(&whole, limits, &bootstrap, overlay, report));
         work.await.map_err(|_| ConvertError::Panicked(image))
     }
 }
@@ -192,9 +195,16 @@ fn walk(
 }
 
 /// The comparison of all paths. Synchronous.
-fn strike(name: &str, limits: Limits, bootstrap: &Bootstrap, mut overlay: Overlay, mut report: VerifyReport) -> Struck {
+fn strike(
+    whole: &Whole,
+    limits: Limits,
+    bootstrap: &Bootstrap,
+    mut overlay: Overlay,
+    mut report: VerifyReport,
+) -> Struck {
+    let name = &whole.name;
     let (mut ids, mut links) = (HashMap::new(), BTreeMap::new());
-    let mut chunks = Chunks::of(bootstrap);
+    let (mut chunks, mut origins) = (Chunks::of(bootstrap), Origins::default());
     let walked = bootstrap.walk(limits, &mut |path, inode| {
         report.entries += 1;
         let found = overlay.strike(path, inode.nid, sum_of(inode), &mut ids);
@@ -212,6 +222,9 @@ fn strike(name: &str, limits: Limits, bootstrap: &Bootstrap, mut overlay: Overla
             links.insert(inode.nid, (inode.nlink, shown(path)));
         }
         chunks.note(inode);
+        if let Some(layer) = overlay.origin(path) {
+            origins.note(layer, inode);
+        }
     });
     if let Err(fault) = walked {
         report.differs(format!("{name}: the bootstrap: {fault}"));
@@ -226,7 +239,11 @@ fn strike(name: &str, limits: Limits, bootstrap: &Bootstrap, mut overlay: Overla
         }
     }
     overlay.missing(|path| report.differs(format!("{name}: /{}: the target does not have it", shown(path))));
-    Struck { chunks, report }
+    let doubts = match chunks.are_in_originals() {
+        true => Vec::new(),
+        false => origins.doubts(whole, bootstrap, &overlay, limits),
+    };
+    Struck { chunks, doubts, report }
 }
 
 fn sum_of(inode: &Inode) -> Sum {

@@ -99,6 +99,58 @@ async fn every_difference_between_the_file_systems_is_named() {
     }
 }
 
+/// Tag `2`, made of a tag `1` of three layers, of which the second has no contents.
+async fn converted_with(options: NydusOptions) -> Stage {
+    let stage = Stage::new().await;
+    let last = tar(&[file("new", vec![3; 5000])]);
+    ImageBuilder::new().layer(&tar(&base())).layer(&tar(&top())).layer(&last).push(stage.content(), APP, Some("1"));
+    Box::pin(stage.convert(Output::new(FormatOptions::Nydus(options)), "2")).await;
+    assert_eq!(stage.verify("1", "2").await.differences, Vec::<String>::new());
+    stage
+}
+
+/// Another layer in tag `2`, before that of this number.
+fn insert(stage: &Stage, at: usize, layer: &Value) {
+    stage.edit_config(|config| {
+        config["rootfs"]["diff_ids"].as_array_mut().unwrap().insert(at, layer["digest"].clone());
+    });
+    stage.edit_manifest(|manifest| manifest["layers"].as_array_mut().unwrap().insert(at, layer.clone()));
+}
+
+/// A blob that no image has, as manifests list them.
+fn stray(stage: &Stage) -> Value {
+    let bytes = vec![b'x'; 5000];
+    let mut layer = Descriptor::of(media_type::NYDUS_BLOB, &bytes);
+    layer.annotations.insert("containerd.io/snapshot/nydus-blob".to_owned(), "true".to_owned());
+    stage.content().put_blob(APP, bytes);
+    json!(layer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stray_blob_is_named_wherever_it_lies() {
+    let rows = [
+        NydusOptions::default(),
+        NydusOptions { fs_version: 5, ..NydusOptions::default() },
+        NydusOptions { oci_ref: true, ..NydusOptions::default() },
+    ];
+    let key = "containerd.io/snapshot/nydus-ref";
+    for options in rows {
+        let right = converted_with(options.clone()).await;
+        let layers = right.document("2")["layers"].clone();
+        for (at, other) in (0..=3).flat_map(|at| [None, Some(0), Some(1), Some(2)].map(|other| (at, other))) {
+            let stage = converted_with(options.clone()).await;
+            let mut layer = other.map_or_else(|| stray(&stage), |other: usize| layers[other].clone());
+            if let Some(said) = layers[at]["annotations"].get(key) {
+                layer["annotations"][key] = said.clone();
+            }
+            insert(&stage, at, &layer);
+            let found = stage.verify("1", "2").await.differences;
+            let is_named = found.iter().any(|what| what.contains("no layer of") || what.contains("does not stand for"));
+            assert!(is_named, "{other:?} at {at} of {options:?}: {found:?}");
+        }
+    }
+}
+
 /// A manifest whose last layer is this blob.
 fn end_with(stage: &Stage, blob: &[u8]) {
     let mut manifest = stage.document("2");
@@ -377,6 +429,35 @@ async fn what_is_wrong_with_a_reference_is_named() {
     stage.edit_manifest(|manifest| manifest["layers"][0]["annotations"][key] = json!(Digest::of(b"x").to_string()));
     let report = stage.verify("1", "2").await;
     assert!(report.differences.iter().any(|what| what.contains("does not say that it is the index")), "{report:?}");
+
+    // An index that nobody asked for, which says that it is the first layer's, or nothing.
+    for (at, said) in [(0, true), (1, true), (2, true), (2, false)] {
+        let stage = referring().await;
+        let mut layer = stray(&stage);
+        if said {
+            layer["annotations"][key] = stage.document("1")["layers"][0]["digest"].clone();
+        }
+        insert(&stage, at, &layer);
+        let report = stage.verify("1", "2").await;
+        assert!(report.differences.iter().any(|what| what.contains("stands for no layer of")), "{at} {report:?}");
+    }
+
+    // One that says so in the place of the right one, which is there, too.
+    let stage = referring().await;
+    let right = stage.document("2")["layers"][0].clone();
+    let mut layer = stray(&stage);
+    layer["annotations"][key] = right["annotations"][key].clone();
+    stage.edit_manifest(|manifest| manifest["layers"][0] = layer.clone());
+    stage.edit_manifest(|manifest| manifest["layers"][1] = right);
+    let report = stage.verify("1", "2").await;
+    assert!(report.differences.iter().any(|what| what.contains("is not what the bootstrap names")), "{report:?}");
+
+    // Of the second layer the bootstrap names no chunk.
+    let stage = referring().await;
+    let digest = stage.document("2")["layers"][1]["digest"].as_str().unwrap().to_owned();
+    stage.registry.rule(Rule::on(Request::BlobGet, Fault::WrongBytes).path(&digest));
+    let report = stage.verify("1", "2").await;
+    assert!(report.differences.iter().any(|what| what.contains(&digest)), "{report:?}");
 
     // The index of one layer in the place of the other's.
     let stage = referring().await;

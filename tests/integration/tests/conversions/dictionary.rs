@@ -257,6 +257,19 @@ async fn layers_that_others_have_converted_refer_to_the_same_dictionary() {
     assert_verified(&stage, "1", (APP, "1-nydus")).await;
 }
 
+/// Another layer in the image under `tag`, before that of this number: tag `1-stray`.
+fn insert(stage: &Stage, tag: &str, at: usize, stray: &accel_image::Descriptor) {
+    let mut manifest = stage.manifest(APP, tag);
+    manifest.layers.insert(at, stray.clone());
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&stage.content().blob(APP, manifest.config.digest).unwrap()).unwrap();
+    config["rootfs"]["diff_ids"].as_array_mut().unwrap().insert(at, stray.digest.to_string().into());
+    let config = config.to_string().into_bytes();
+    manifest.config = accel_image::Descriptor::of(&manifest.config.media_type, &config);
+    stage.content().put_blob(APP, config);
+    stage.content().put_manifest(APP, "1-stray", accel_image::media_type::OCI_MANIFEST, manifest.to_bytes());
+}
+
 #[tokio::test]
 async fn a_layer_beside_those_of_the_source_has_to_be_named() {
     let stage = Stage::new().await;
@@ -265,18 +278,31 @@ async fn a_layer_beside_those_of_the_source_has_to_be_named() {
     assert_eq!(convert(&stage, "1-nydus", nydus::output()).await.state, State::Completed);
     let stray = &base.layers[0];
     stage.content().put_blob(APP, stage.content().blob(BASE, stray.digest).unwrap());
-    let mut manifest = stage.manifest(APP, "1-nydus");
-    manifest.layers.insert(2, stray.clone());
-    let mut config: serde_json::Value =
-        serde_json::from_slice(&stage.content().blob(APP, manifest.config.digest).unwrap()).unwrap();
-    config["rootfs"]["diff_ids"].as_array_mut().unwrap().insert(2, stray.digest.to_string().into());
-    let config = config.to_string().into_bytes();
-    manifest.config = accel_image::Descriptor::of(&manifest.config.media_type, &config);
-    stage.content().put_blob(APP, config);
-    stage.content().put_manifest(APP, "1-stray", accel_image::media_type::OCI_MANIFEST, manifest.to_bytes());
+    insert(&stage, "1-nydus", 2, stray);
     let report = nydus::verify(&stage, "1", "1-stray").await;
     let named = |what: &String| what.contains(&stray.digest.to_string()) && what.contains("stands for no layer");
     assert!(report.differences.iter().any(named), "{:#?}", report.differences);
+}
+
+#[tokio::test]
+async fn no_layer_hides_beside_blobs_of_the_dictionary() {
+    let stage = Stage::new().await;
+    dictionary(&stage, "1", 9).await;
+    let other = dictionary(&stage, "2", 8).await;
+    beside().push(stage.content(), APP, Some("1"));
+    for (tag, output) in [("1-nydus", output_with(&stage, "base/dictionary:1")), ("alone", nydus::output())] {
+        assert_eq!(convert(&stage, tag, output).await.state, State::Completed);
+        assert_verified(&stage, "1", (APP, tag)).await;
+    }
+    let (made, alone) = (stage.manifest(APP, "1-nydus").layers, stage.manifest(APP, "alone").layers);
+    let strays = [&other.layers[0], &alone[0], &alone[2], &made[0], &made[1], &made[3]];
+    stage.content().put_blob(APP, stage.content().blob(BASE, other.layers[0].digest).unwrap());
+    for (stray, at) in strays.into_iter().flat_map(|stray| (0..made.len()).map(move |at| (stray, at))) {
+        insert(&stage, "1-nydus", at, stray);
+        let found = nydus::verify(&stage, "1", "1-stray").await.differences;
+        let is_named = found.iter().any(|what| what.contains("no layer of") || what.contains("does not stand for"));
+        assert!(is_named, "{} at {at}: {found:#?}", stray.digest);
+    }
 }
 
 #[tokio::test]

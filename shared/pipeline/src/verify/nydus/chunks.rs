@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use accel_driver_nydus::reader::{Bootstrap, ChunkRef, Compressor, InBatch, Inode};
+use accel_driver_nydus::reader::{Bootstrap, ChunkRef, Compressor, InBatch, Inode, Version};
 use accel_image::{Descriptor, Digest};
 use accel_registry::RegistryError;
 use accel_stream::bridge;
 
+use super::layers::Doubt;
 use super::stored::Stored;
 use super::{Whole, originals};
 use crate::error::ConvertError;
@@ -20,6 +21,7 @@ type ByPlace = BTreeMap<(u64, u32), ChunkRef>;
 
 /// The chunks of every blob that a bootstrap names.
 pub(super) struct Chunks {
+    version: Version,
     stored: Stored,
     blobs: Vec<(Digest, ByPlace)>,
     /// Chunks of which two files say different things.
@@ -35,7 +37,13 @@ impl Chunks {
     pub(super) fn of(bootstrap: &Bootstrap) -> Self {
         let blobs = bootstrap.blobs().iter().map(|blob| (blob.id, ByPlace::new())).collect();
         let originals = (bootstrap.compressor() == Compressor::Gzip).then(|| originals::Named::of(bootstrap));
-        Self { stored: Stored::of(bootstrap), blobs, contradictions: 0, unsaid: 0, originals }
+        let (version, stored) = (bootstrap.version(), Stored::of(bootstrap));
+        Self { version, stored, blobs, contradictions: 0, unsaid: 0, originals }
+    }
+
+    /// Whether they lie in layers of the source.
+    pub(super) const fn are_in_originals(&self) -> bool {
+        self.originals.is_some()
     }
 
     /// Notes the chunks of a file.
@@ -65,6 +73,7 @@ impl Ends<'_> {
         &self,
         whole: &Whole,
         mut chunks: Chunks,
+        doubts: Vec<Doubt>,
         mut report: VerifyReport,
     ) -> Result<VerifyReport, ConvertError> {
         if let Some(named) = chunks.originals.take() {
@@ -90,73 +99,95 @@ impl Ends<'_> {
             }
         }
         for (at, (layer, _)) in blobs.iter().enumerate() {
-            if blobs[..at].iter().any(|(before, _)| before.digest == layer.digest) {
-                continue;
-            }
+            let is_again = blobs[..at].iter().any(|(before, _)| before.digest == layer.digest);
             let named = chunks.blobs.iter_mut().find(|(id, _)| *id == layer.digest);
-            if at >= whole.source.len() && named.is_none() {
-                let what = "stands for no layer of the source, and the bootstrap does not name it";
+            let named = named.map(|(_, chunks)| std::mem::take(chunks)).unwrap_or_default();
+            let stray = match () {
+                () if at < whole.source.len() => None,
+                () if is_again => Some("is there once more, and stands for no layer of the source"),
+                () if named.is_empty() => {
+                    Some("stands for no layer of the source, and the bootstrap does not name it for any file")
+                }
+                () => None,
+            };
+            if let Some(what) = stray {
                 report.differs(format!("{}: layer {} {what}", whole.name, layer.digest));
             }
-            let named = named.map(|(_, chunks)| std::mem::take(chunks)).unwrap_or_default();
+            if is_again {
+                continue;
+            }
             report.bytes += layer.size;
             report.chunks += named.len() as u64;
-            for what in self.compare_blob(layer, chunks.stored, named.into_values().collect()).await? {
-                report.differs(format!("{}: layer {}: {what}", whole.name, layer.digest));
-            }
+            let place = format!("{}: layer {}", whole.name, layer.digest);
+            let found = self.compare_blob(place, layer, chunks.stored, named.into_values().collect(), report.empty());
+            report.add(found.await?);
         }
-        Ok(report)
+        self.check_doubts(whole, chunks.version, doubts, report).await
     }
 
-    /// What is wrong with a blob, in words.
+    /// Notes what is wrong with a blob in `found`, which is empty.
     async fn compare_blob(
         &self,
+        place: String,
         layer: &Descriptor,
         stored: Stored,
         chunks: Vec<ChunkRef>,
-    ) -> Result<Vec<String>, ConvertError> {
+        found: VerifyReport,
+    ) -> Result<VerifyReport, ConvertError> {
         let (sender, reader) = bridge::channel(DEPTH);
-        let work = tokio::task::spawn_blocking(move || compare(reader, stored, &chunks));
+        let (limit, mut worked) = (self.limits.layer_bytes, found.clone());
+        let mut found = found;
+        let said = place.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            compare(reader, stored, &chunks, limit, &mut |what| worked.differs(format!("{said}: {what}")));
+            worked
+        });
         let (fed, worked) = tokio::join!(feed(self.target, layer, 0, sender, |_| ()), work);
-        let mut wrong = worked.map_err(|_| ConvertError::Panicked(layer.digest))?;
         match fed {
             // The blob that the target's registry has is not the blob that its manifest names.
-            Err(error @ RegistryError::Mismatch { .. }) => wrong = vec![error.to_string()],
-            fed => fed?,
+            Err(error @ RegistryError::Mismatch { .. }) => found.differs(format!("{place}: {error}")),
+            fed => {
+                fed?;
+                found = worked.map_err(|_| ConvertError::Panicked(layer.digest))?;
+            }
         }
-        Ok(wrong)
+        Ok(found)
     }
 }
 
-/// Reads a blob to its end, where its digest is compared, and on the way the chunks in it, which are sorted by their place.
-fn compare(mut blob: impl Read, stored: Stored, chunks: &[ChunkRef]) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// Reads a blob to its end, where its digest is compared, and on the way the chunks in it, which are sorted by their place, as
+/// long as they become no more than `limit` bytes.
+fn compare(mut blob: impl Read, stored: Stored, chunks: &[ChunkRef], limit: u64, wrong: &mut dyn FnMut(String)) {
     let mut at = 0;
+    let mut left = limit;
     let mut bytes = Vec::new();
     for piece in chunks.chunk_by(is_same_batch) {
         let [first, ..] = piece else { continue };
         let (offset, size) = (first.compressed_offset, first.compressed_size);
         if let Err(what) = stored.check_length(piece) {
-            wrong.push(what);
+            wrong(what);
             continue;
         }
         let read = match offset.checked_sub(at) {
             Some(gap) => skip(&mut blob, gap).and_then(|()| take(&mut blob, size, &mut bytes)),
             None => {
-                wrong.push(format!("its chunks at {offset} and before it lie in each other"));
+                wrong(format!("its chunks at {offset} and before it lie in each other"));
                 break;
             }
         };
         if let Err(error) = read {
-            wrong.push(format!("its chunk at {offset} cannot be read: {error}"));
+            wrong(format!("its chunk at {offset} cannot be read: {error}"));
             break;
         }
         at = offset + u64::from(size);
-        wrong.extend(stored.faults(&bytes, piece));
+        let Some(rest) = left.checked_sub(stored.check(&bytes, piece, wrong)) else {
+            wrong(format!("its chunks up to {offset} become more than the {limit} bytes that a layer may have"));
+            break;
+        };
+        left = rest;
     }
     // The rest only for the digest, which the other side of the bridge compares.
     drop(io::copy(&mut blob, &mut io::sink()));
-    wrong
 }
 
 /// Whether two chunks are stored as one piece.
@@ -202,9 +233,28 @@ mod tests {
         ChunkRef { batch: Some(InBatch::new(place, false)), ..stored_in(bytes, chunk(offset, content)) }
     }
 
+    /// What is wrong with chunks of `one..three`.
+    fn faults(chunks: &[ChunkRef], limit: u64) -> Vec<String> {
+        let mut found = Vec::new();
+        compare(&b"one..three"[..], Stored::new(Compressor::None, 8), chunks, limit, &mut |what| found.push(what));
+        found
+    }
+
+    #[test]
+    fn what_chunks_become_is_bounded() {
+        let rows = [
+            (vec![chunk(0, b"one"), chunk(5, b"three")], 8),
+            (vec![in_batch(0, 5, 0, b"o"), in_batch(5, 5, 0, b"t")], 10),
+        ];
+        for (chunks, bytes) in rows {
+            assert_eq!(faults(&chunks, bytes), Vec::<String>::new());
+            let found = faults(&chunks, bytes - 1);
+            assert!(found.len() == 1 && found[0].contains("up to 5 become more than"), "{chunks:?}: {found:?}");
+        }
+    }
+
     #[test]
     fn chunks_are_compared_where_they_lie() {
-        let blob = b"one..three";
         let rows = [
             (vec![chunk(0, b"one"), chunk(5, b"three")], None),
             (vec![chunk(5, b"three")], None),
@@ -226,9 +276,11 @@ mod tests {
             (vec![in_batch(0, 9, 0, b"on")], Some("at 0 has 9 bytes, more than 8")),
             (vec![in_batch(0, 5, 0, b"on"), chunk(4, b".three")], Some("at 4 and before it")),
             (vec![chunk(0, b"one"), in_batch(0, 5, 1, b"ne")], Some("at 0 and before it")),
+            (vec![in_batch(0, 5, 0, b"on"), in_batch(0, 5, 1, b"ne")], Some("at 0 lie in each other in their batch")),
+            (vec![in_batch(0, 5, 0, b"one"), in_batch(0, 5, 2, b"e")], Some("at 0 lie in each other in their batch")),
         ];
         for (chunks, expected) in rows {
-            let found = compare(&blob[..], Stored::new(Compressor::None, 8), &chunks);
+            let found = faults(&chunks, 10);
             match expected {
                 None => assert_eq!(found, Vec::<String>::new(), "{chunks:?}"),
                 Some(expected) => assert!(found.len() == 1 && found[0].contains(expected), "{chunks:?}: {found:?}"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use accel_driver_nydus::REF_LAYER;
 use accel_driver_nydus::reader::{Blob, Bootstrap, ChunkRef, FormatError, Inode, check_index};
-use accel_image::Descriptor;
+use accel_image::{Descriptor, Digest};
 use accel_registry::RegistryError;
 use accel_stream::bridge;
 
@@ -52,11 +52,12 @@ impl Ends<'_> {
             let count = named.contradictions;
             report.differs(format!("{}: the bootstrap says different things of {count} chunks", whole.name));
         }
-        check_references(whole, &mut report);
+        check_references(whole, &named, &mut report);
+        let mut unread: BTreeMap<Digest, &Descriptor> = indexes_of(whole).map(|index| (index.digest, index)).collect();
         for (blob, chunks) in named.blobs {
-            let index = whole.target.iter().find(|(layer, _)| Some(layer.digest) == blob.index);
+            let index = indexes_of(whole).find(|layer| Some(layer.digest) == blob.index);
             let original = whole.source.iter().find(|(layer, _)| layer.digest == blob.id);
-            let (Some((index, _)), Some((original, _))) = (index, original) else {
+            let (Some(index), Some((original, _))) = (index, original) else {
                 let what = "is no layer of the source with an index in the image";
                 report.differs(format!("{}: the bootstrap names blob {}, which {what}", whole.name, blob.id));
                 continue;
@@ -71,63 +72,96 @@ impl Ends<'_> {
             }
             report.bytes += index.size + original.size;
             report.chunks += chunks.len() as u64;
-            for what in self.compare_original(index, original, blob, chunks).await? {
-                report.differs(format!("{}: layer {}: {what}", whole.name, original.digest));
+            unread.remove(&index.digest);
+            let place = format!("{}: layer {}", whole.name, original.digest);
+            report.add(self.compare_original(place, (index, original), blob, chunks, report.empty()).await?);
+        }
+        for index in unread.into_values() {
+            report.bytes += index.size;
+            if let Some(what) = self.fault_of_bytes(index).await? {
+                report.differs(format!("{}: layer {}: {what}", whole.name, index.digest));
             }
         }
         Ok(report)
     }
 
-    /// What is wrong with an index, in words.
+    /// Reads a blob of the target for its digest alone.
+    async fn fault_of_bytes(&self, blob: &Descriptor) -> Result<Option<RegistryError>, ConvertError> {
+        let read = async {
+            let mut download = self.target.open_blob(blob, 0).await?;
+            while download.next().await?.is_some() {}
+            Ok(())
+        };
+        fault_of_blob(read.await)
+    }
+
+    /// Notes what is wrong with an index in `found`, which is empty.
     async fn compare_original(
         &self,
-        index: &Descriptor,
-        original: &Descriptor,
+        place: String,
+        (index, original): (&Descriptor, &Descriptor),
         blob: Blob,
         chunks: BTreeMap<u32, ChunkRef>,
-    ) -> Result<Vec<String>, ConvertError> {
+        mut found: VerifyReport,
+    ) -> Result<VerifyReport, ConvertError> {
         let (index_sender, mut index_reader) = bridge::channel(DEPTH);
         let (sender, mut reader) = bridge::channel(DEPTH);
-        let limits = self.limits;
+        let (limits, said, mut worked) = (self.limits, place.clone(), found.clone());
         let work = tokio::task::spawn_blocking(move || {
-            let mut wrong = Vec::new();
-            let mut note = |what| wrong.push(what);
-            let checked = check_index(&blob, &chunks, &mut index_reader, &mut reader, limits, &mut note);
+            let mut wrong = |what| worked.differs(format!("{said}: {what}"));
+            let checked = check_index(&blob, &chunks, &mut index_reader, &mut reader, limits, &mut wrong);
+            match checked {
+                Ok(()) => {}
+                Err(fault @ FormatError::Stream(_)) if !fault.is_of_the_source() => wrong(fault.to_string()),
+                Err(fault) => wrong(format!("its index: {fault}")),
+            }
             // The rest only for the digests, which the other sides of the bridges compare.
             for rest in [&mut index_reader as &mut dyn std::io::Read, &mut reader] {
                 drop(std::io::copy(rest, &mut std::io::sink()));
             }
-            checked.map(|()| wrong)
+            worked
         });
         let index_fed = feed(self.target, index, 0, index_sender, |_| ());
         let (index_fed, fed, worked) = tokio::join!(index_fed, feed(self.target, original, 0, sender, |_| ()), work);
-        let checked = worked.map_err(|_| ConvertError::Panicked(original.digest))?;
+        let worked = worked.map_err(|_| ConvertError::Panicked(original.digest))?;
         for fed in [index_fed, fed] {
-            match fed {
-                // A blob that the target's registry has is not what its digest says, or it is not there.
-                Err(error @ (RegistryError::Mismatch { .. } | RegistryError::BlobNotFound(_))) => {
-                    return Ok(vec![error.to_string()]);
-                }
-                fed => fed?,
+            if let Some(error) = fault_of_blob(fed)? {
+                found.differs(format!("{place}: {error}"));
+                return Ok(found);
             }
         }
-        Ok(match checked {
-            Ok(wrong) => wrong,
-            Err(fault @ FormatError::Stream(_)) if !fault.is_of_the_source() => vec![fault.to_string()],
-            Err(fault) => vec![format!("its index: {fault}")],
-        })
+        Ok(worked)
     }
 }
 
-/// Whether every index says which layer of the source it is of, in their order.
-fn check_references(whole: &Whole, report: &mut VerifyReport) {
-    let indexes = whole.target.split_last().map_or(&[][..], |(_, indexes)| indexes);
-    for ((index, _), (original, _)) in indexes.iter().zip(&whole.source) {
-        if index.annotations.get(REF_LAYER).is_none_or(|said| *said != original.digest.to_string()) {
-            report.differs(format!(
-                "{}: layer {} does not say that it is the index into layer {}",
-                whole.name, index.digest, original.digest
-            ));
+/// The error that says that a blob of the target's registry is not what its digest says, or not there.
+fn fault_of_blob(read: Result<(), RegistryError>) -> Result<Option<RegistryError>, ConvertError> {
+    match read {
+        Ok(()) => Ok(None),
+        Err(error @ (RegistryError::Mismatch { .. } | RegistryError::BlobNotFound(_))) => Ok(Some(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// All layers of the target but the bootstrap.
+fn indexes_of(whole: &Whole) -> impl Iterator<Item = &Descriptor> {
+    whole.target.split_last().map_or(&[][..], |(_, indexes)| indexes).iter().map(|(index, _)| index)
+}
+
+/// Whether there is an index for every layer of the source, in their order, which says so and which the bootstrap names for it,
+/// if it names one; and nothing else.
+fn check_references(whole: &Whole, named: &Named, report: &mut VerifyReport) {
+    for (at, index) in indexes_of(whole).enumerate() {
+        let (name, digest) = (&whole.name, index.digest);
+        let Some((original, _)) = whole.source.get(at) else {
+            report.differs(format!("{name}: layer {digest} stands for no layer of the source"));
+            continue;
+        };
+        let original = original.digest;
+        if index.annotations.get(REF_LAYER).is_none_or(|said| *said != original.to_string()) {
+            report.differs(format!("{name}: layer {digest} does not say that it is the index into layer {original}"));
+        } else if named.blobs.iter().any(|(blob, _)| blob.id == original && blob.index != Some(digest)) {
+            report.differs(format!("{name}: layer {digest} is not what the bootstrap names as index into {original}"));
         }
     }
 }

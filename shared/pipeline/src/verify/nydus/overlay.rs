@@ -32,10 +32,11 @@ struct Node {
     found: bool,
 }
 
-/// What one or more names are.
+/// What one or more names are, and the layer that it is from.
 struct File {
     sum: Sum,
     is_directory: bool,
+    layer: u32,
     /// Who it is in the target, once that is known.
     target: Option<u64>,
 }
@@ -73,10 +74,9 @@ impl Overlay {
     /// An empty file system, to which each layer may bring so many names.
     pub(super) fn new(limit: u64) -> Self {
         let root = Node { file: ROOT, layer: 0, emptied: 0, below: BTreeMap::new(), found: false };
-        let file = File { sum: implicit_directory(), is_directory: true, target: None };
         Self {
             nodes: vec![root],
-            files: vec![file],
+            files: vec![File { sum: implicit_directory(), is_directory: true, layer: 0, target: None }],
             layer: 0,
             limit,
             brought: 0,
@@ -176,9 +176,7 @@ impl Overlay {
 
     /// An opaque directory: what the layers below have in it goes.
     fn empty(&mut self, directory: &[&[u8]]) -> Result<(), Refused> {
-        let node = self.make_directories(directory)?;
-        self.keep_of_this_layer_below(node);
-        Ok(())
+        self.make_directories(directory).map(|node| self.keep_of_this_layer_below(node))
     }
 
     /// Removes what the layers below have of a node; whether anything of this layer is left.
@@ -216,7 +214,7 @@ impl Overlay {
     }
 
     fn new_file(&mut self, sum: Sum, is_directory: bool) -> usize {
-        self.files.push(File { sum, is_directory, target: None });
+        self.files.push(File { sum, is_directory, layer: self.layer, target: None });
         self.files.len() - 1
     }
 
@@ -250,6 +248,11 @@ impl Overlay {
             true if is_linked_alike => Found::Same,
             true => Found::LinkedOtherwise,
         }
+    }
+
+    /// The layer that the file of a path is from, though one above may have named it so. The lowest is 1.
+    pub(super) fn origin(&self, path: &[u8]) -> Option<u32> {
+        self.find(&components(path).ok()?).map(|node| self.files[self.nodes[node].file].layer)
     }
 
     /// How many paths each file has.

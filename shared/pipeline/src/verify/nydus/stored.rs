@@ -1,7 +1,7 @@
 //! How chunks and batches of chunks are stored in a blob, and whether the bytes are those that a bootstrap names.
 
 use accel_driver_nydus::reader::{
-    Bootstrap, ChunkRef, Compressor, InBatch, check_chunk, check_chunk_of_batch, uncompressed_batch,
+    Bootstrap, ChunkRef, Compressor, FormatError, InBatch, check_chunk, check_chunk_of_batch, uncompressed_batch,
 };
 
 /// How the chunks of an image are stored.
@@ -37,23 +37,44 @@ impl Stored {
         if others.iter().any(|other| said(other) != said(first)) {
             return Err(format!("its chunks at {offset} say different things of their batch"));
         }
+        if piece.windows(2).any(|pair| end_in_batch(&pair[0]) > begin_in_batch(&pair[1])) {
+            return Err(format!("its chunks at {offset} lie in each other in their batch"));
+        }
         Ok(())
     }
 
-    /// What is wrong with a chunk, or with the chunks of a batch, which is decompressed once, in words; `bytes` are there.
-    pub(super) fn faults(self, bytes: &[u8], piece: &[ChunkRef]) -> Vec<String> {
-        let [first, ..] = piece else { return Vec::new() };
-        let checks: Vec<_> = if first.batch.is_none() {
-            vec![check_chunk(self.compressor, bytes, first)]
-        } else {
-            match uncompressed_batch(self.compressor, bytes, first, self.most) {
-                Ok(batch) => piece.iter().map(|chunk| check_chunk_of_batch(&batch, chunk)).collect(),
-                Err(fault) => vec![Err(fault)],
+    /// Shows what is wrong with a chunk, or with the chunks of a batch, which is decompressed once, in words; `bytes` are there.
+    /// Returns how many bytes they became.
+    pub(super) fn check(self, bytes: &[u8], piece: &[ChunkRef], wrong: &mut dyn FnMut(String)) -> u64 {
+        let [first, ..] = piece else { return 0 };
+        let mut note = |checked: Result<(), FormatError>| {
+            if let Err(fault) = checked {
+                wrong(format!("its chunk at {}: {fault}", first.compressed_offset));
             }
         };
-        let faults = checks.into_iter().filter_map(Result::err);
-        faults.map(|fault| format!("its chunk at {}: {fault}", first.compressed_offset)).collect()
+        if first.batch.is_none() {
+            note(check_chunk(self.compressor, bytes, first));
+            return first.uncompressed_size.into();
+        }
+        match uncompressed_batch(self.compressor, bytes, first, self.most) {
+            Ok(batch) => {
+                piece.iter().for_each(|chunk| note(check_chunk_of_batch(&batch, chunk)));
+                batch.len() as u64
+            }
+            Err(fault) => {
+                note(Err(fault));
+                self.most as u64
+            }
+        }
     }
+}
+
+fn begin_in_batch(chunk: &ChunkRef) -> u64 {
+    chunk.batch.map_or(0, InBatch::offset).into()
+}
+
+fn end_in_batch(chunk: &ChunkRef) -> u64 {
+    begin_in_batch(chunk) + u64::from(chunk.uncompressed_size)
 }
 
 /// What `bytes` may become at most: by the bounds of LZ4 and of zstd, the greater for each part.

@@ -135,6 +135,8 @@ fn strikes_off_paths_and_sees_which_are_one_file() {
     assert_eq!(strike("d", 3, Digest::of(b"other")), Found::Other);
     assert_eq!(strike("e", 4, sum), Found::Extra);
     assert_eq!((overlay.links()[&1], overlay.links()[&3]), (2, 1));
+    let origins = ["a", "b", "c", "e"].map(|path| overlay.origin(path.as_bytes()));
+    assert_eq!(origins, [Some(1), Some(1), Some(2), None], "`b` is another name of a file below");
     let mut missing = Vec::new();
     overlay.missing(|path| missing.push(String::from_utf8_lossy(path).into_owned()));
     assert_eq!(missing, ["", "left"], "the root and a file");
