@@ -1,5 +1,7 @@
 //! The tables of blobs and chunks.
 
+use std::collections::HashSet;
+
 use accel_image::Digest;
 
 use super::bytes::Bytes;
@@ -54,7 +56,8 @@ impl Blob {
         if !rest.is_empty() || entries.len() > MOST_BLOBS {
             return Err(FormatError::part(what, "its length is wrong"));
         }
-        entries.iter().enumerate().map(|(number, entry)| Self::parse(Bytes(entry), number)).collect()
+        let blobs = entries.iter().enumerate().map(|(number, entry)| Self::parse(Bytes(entry), number));
+        distinct(blobs.collect::<Result<_, _>>()?)
     }
 
     fn parse(at: Bytes<'_>, number: usize) -> Result<Self, FormatError> {
@@ -89,6 +92,15 @@ impl Blob {
             meta,
         })
     }
+}
+
+/// Blobs, if each has a name of its own: by that it is found.
+pub(super) fn distinct(blobs: Vec<Blob>) -> Result<Vec<Blob>, FormatError> {
+    let names: HashSet<Digest> = blobs.iter().map(|blob| blob.id).collect();
+    if names.len() < blobs.len() {
+        return Err(FormatError::part("table of blobs", "it has a blob twice"));
+    }
+    Ok(blobs)
 }
 
 /// The digest that a blob's name is.

@@ -49,6 +49,7 @@ fn what_is_wrong_is_told() {
         ("table of blobs", 68, vec![0xff; 4]),
         ("its length is wrong", 68, vec![1]),
         ("a name is no digest", blobs + 8, vec![b'g']),
+        ("it has a blob twice", blobs + 8 + 64 + 1 + 8, boot[blobs + 8..][..64].to_vec()),
         ("too many chunks", u64_at(boot, 72) + 3, vec![0xff]),
         ("a chunk is of no blob", u64_at(boot, 72), vec![1]),
         ("it lies in another", 8192 + 4 * 6, ((text as u32 / 8) + 1).to_le_bytes().to_vec()),

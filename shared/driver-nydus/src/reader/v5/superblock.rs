@@ -87,7 +87,7 @@ fn blobs(at: Bytes<'_>, compressor: Compressor) -> Result<Vec<Blob>, FormatError
             meta: MetaPlace::default(),
         })
     });
-    blobs.collect()
+    tables::distinct(blobs.collect::<Result<_, _>>()?)
 }
 
 /// Names of blobs, each behind a range to fetch ahead, with a zero between two and zeros behind the last.
