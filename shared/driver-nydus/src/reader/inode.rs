@@ -63,7 +63,22 @@ impl Bootstrap {
         }
     }
 
+    /// The inode of this number, which was read before.
+    pub(super) fn node_again(&self, number: u32) -> Result<Node<'_>, FormatError> {
+        match &self.layout {
+            Layout::V5(records) => records.node(self.at(), number),
+            Layout::V6 { inodes, .. } => self.read_inode(inodes + u64::from(number) * SLOT_BYTES, number),
+        }
+    }
+
     fn inode_at(&self, start: u64, number: u32) -> Result<Node<'_>, FormatError> {
+        let node = self.read_inode(start, number)?;
+        Xattrs(node.xattrs.get(XATTR_HEADER_BYTES..).unwrap_or_default()).try_for_each(|entry| entry.map(drop))?;
+        Ok(node)
+    }
+
+    /// An inode whose attributes are not looked at.
+    fn read_inode(&self, start: u64, number: u32) -> Result<Node<'_>, FormatError> {
         let at = Bytes(self.at().slice(WHAT, start, INODE_BYTES)?);
         let format = at.u16(WHAT, 0)?;
         if format & 1 != EXTENDED_INODE {
@@ -96,7 +111,6 @@ impl Bootstrap {
             behind: start + INODE_BYTES + xattr_bytes,
         };
         node.check_layout()?;
-        Xattrs(xattrs.get(XATTR_HEADER_BYTES..).unwrap_or_default()).try_for_each(|entry| entry.map(drop))?;
         Ok(node)
     }
 

@@ -2,6 +2,7 @@
 
 use accel_stream::{EntryKind, Limits, Mtime};
 
+use super::directory::DirectoryEntry;
 use super::fault::FormatError;
 use super::inode::Node;
 use super::superblock::{Bootstrap, Layout};
@@ -9,11 +10,14 @@ use super::tables::ChunkRef;
 use crate::attributes::device_parts;
 use crate::bootstrap::{SLOT_BYTES, mode};
 
-/// One file.
+/// One file, under one of its paths. Under its second and each later one the target of a link, extended attributes and chunks are
+/// left out: who has many names for a large file would otherwise make its reader look at them many times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inode {
     /// Its number: paths with the same number are hard links.
     pub nid: u64,
+    /// Whether it was shown before, under another path.
+    pub is_again: bool,
     /// What it is.
     pub kind: EntryKind,
     /// Permission bits, set-id and sticky bits.
@@ -46,26 +50,33 @@ impl Bootstrap {
     /// Something about an inode or a directory is wrong, or `limits` are passed.
     pub fn walk(&self, limits: Limits, each: &mut dyn FnMut(&[u8], &Inode)) -> Result<(), FormatError> {
         let mut path = Vec::new();
-        let mut open = vec![(0, &b""[..], self.root()?)];
+        let mut open = vec![(0, &b""[..], self.root()?.number)];
         let mut seen = Seen::new(self, limits);
-        while let Some((parent, name, node)) = open.pop() {
+        while let Some((parent, name, number)) = open.pop() {
             path.truncate(parent);
             if !path.is_empty() {
                 path.push(b'/');
             }
             path.extend_from_slice(name);
-            seen.path(path.len() as u64)
-                .and_then(|()| seen.inode(self, &node))
-                .map_err(|fault| fault.of_file(&path))?;
-            let shown = self.inode(&node).map_err(|fault| fault.of_file(&path))?;
+            let (node, shown) = self.see(number, &path, &mut seen).map_err(|fault| fault.of_file(&path))?;
             each(&path, &shown);
             if node.kind == mode::DIRECTORY {
                 let children = self.children(&node, &mut seen).map_err(|fault| fault.of_file(&path))?;
                 open.extend(children.into_iter().rev().map(|(name, child)| (path.len(), name, child)));
             }
-            self.check_digest(&node).map_err(|fault| fault.of_file(&path))?;
+            if !shown.is_again {
+                self.check_digest(&node).map_err(|fault| fault.of_file(&path))?;
+            }
         }
         Ok(())
+    }
+
+    fn see(&self, number: u32, path: &[u8], seen: &mut Seen) -> Result<(Node<'_>, Inode), FormatError> {
+        seen.path(path.len() as u64)?;
+        let node = if seen.has(number) { self.node_again(number)? } else { self.node(number)? };
+        let is_again = !seen.inode(self, &node)?;
+        let shown = self.inode(&node, is_again)?;
+        Ok((node, shown))
     }
 
     /// Inodes of RAFS v5 have a digest.
@@ -76,16 +87,11 @@ impl Bootstrap {
         }
     }
 
-    fn children<'b>(&'b self, node: &Node<'b>, seen: &mut Seen) -> Result<Vec<(&'b [u8], Node<'b>)>, FormatError> {
-        let entries = self.entries(node).map(|entry| {
-            let (name, number) = entry?;
-            seen.count()?;
-            Ok((name, self.node(number)?))
-        });
-        entries.collect()
+    fn children<'b>(&'b self, node: &Node<'b>, seen: &mut Seen) -> Result<Vec<DirectoryEntry<'b>>, FormatError> {
+        self.entries(node).map(|entry| entry.and_then(|entry| seen.count().map(|()| entry))).collect()
     }
 
-    fn inode(&self, node: &Node<'_>) -> Result<Inode, FormatError> {
+    fn inode(&self, node: &Node<'_>, is_again: bool) -> Result<Inode, FormatError> {
         let kind = match node.kind {
             mode::DIRECTORY => EntryKind::Directory,
             mode::SYMLINK => EntryKind::Symlink,
@@ -95,20 +101,20 @@ impl Bootstrap {
             _ => EntryKind::Regular,
         };
         let is_device = matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice);
-        let attributes = node.attributes();
         Ok(Inode {
             nid: node.number.into(),
+            is_again,
             kind,
-            mode: attributes.mode.into(),
-            uid: attributes.uid,
-            gid: attributes.gid,
-            mtime: attributes.mtime,
+            mode: node.mode.into(),
+            uid: node.uid,
+            gid: node.gid,
+            mtime: node.mtime,
             size: if kind == EntryKind::Regular { node.size } else { 0 },
             nlink: node.links,
             dev: if is_device { device_parts(node.device()) } else { (0, 0) },
-            link: if kind == EntryKind::Symlink { self.target(node)?.to_vec() } else { Vec::new() },
-            xattrs: node.xattrs()?,
-            chunks: if kind == EntryKind::Regular { self.shown_chunks(node)? } else { Vec::new() },
+            link: if kind == EntryKind::Symlink && !is_again { self.target(node)?.to_vec() } else { Vec::new() },
+            xattrs: if is_again { Vec::new() } else { node.xattrs()? },
+            chunks: if kind == EntryKind::Regular && !is_again { self.shown_chunks(node)? } else { Vec::new() },
         })
     }
 
@@ -159,6 +165,11 @@ impl Seen {
             return Err(FormatError::part("path", "it is longer than the limit"));
         }
         Ok(())
+    }
+
+    /// Whether the inode of this number was seen.
+    fn has(&self, number: u32) -> bool {
+        self.inodes.get(number as usize / 64).is_some_and(|word| word & 1 << (number % 64) != 0)
     }
 
     /// Takes note of an inode; says whether it was not seen before. A directory has one name.

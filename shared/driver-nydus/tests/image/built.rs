@@ -152,12 +152,13 @@ impl Built {
         builder.build()
     }
 
-    /// Every path with its inode.
+    /// Every path with its inode, of which all is said under each.
     pub(crate) fn inodes(&self) -> BTreeMap<Vec<u8>, Inode> {
-        let mut inodes = BTreeMap::new();
+        let (mut inodes, mut first) = (BTreeMap::new(), HashMap::new());
         self.bootstrap()
             .walk(Limits::default(), &mut |path, inode| {
-                assert!(inodes.insert(path.to_vec(), inode.clone()).is_none(), "no path comes twice");
+                let inode = first.entry(inode.nid).or_insert_with(|| inode.clone()).clone();
+                assert!(inodes.insert(path.to_vec(), inode).is_none(), "no path comes twice");
             })
             .unwrap();
         inodes

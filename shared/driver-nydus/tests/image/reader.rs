@@ -1,6 +1,7 @@
 //! The reader against bootstraps that lie.
 
-use accel_driver_nydus::reader::{Bootstrap, ChunkRef, FormatError, check_chunk};
+use accel_domain::NydusOptions;
+use accel_driver_nydus::reader::{Bootstrap, ChunkRef, FormatError, Inode, check_chunk};
 use accel_image::Digest;
 use accel_stream::Limits;
 use accel_test_support::tar::{char_device, dir, file, hardlink, symlink};
@@ -58,6 +59,7 @@ fn what_is_wrong_is_told() {
         ("table of chunks", 1152 + 24, vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
         ("prefetch table", 1152 + 40, vec![0xff; 8]),
         ("a name is no digest", 4096, vec![b'g']),
+        ("it has a blob twice", 4096 + 256, built.boot()[4096..4096 + 64].to_vec()),
         ("a compressor is not known", 4096 + 76, vec![7]),
         ("a number is not that of its place", 4096 + 64, vec![1]),
         ("too many chunks", 4096 + 75, vec![0xff]),
@@ -100,6 +102,25 @@ fn nothing_goes_around_in_circles() {
     boot[root + 64 + 24..][..4].copy_from_slice(&number);
     let error = walk(boot, Limits::default()).unwrap_err();
     assert_eq!(error.to_string(), "/d: the bootstrap's directory is wrong: it is in two places");
+}
+
+#[test]
+fn what_is_in_a_file_is_shown_once_whatever_names_it_has() {
+    let mut entries = vec![file("a", text(1, 20_000)).xattr("user.a", b"1"), symlink("s", "a"), hardlink("t", "s")];
+    entries.extend((0..9).map(|name| hardlink(format!("b{name}"), "a")));
+    for fs_version in [6, 5] {
+        let built = build(&[&entries], &NydusOptions { fs_version, ..small_chunks() });
+        let (mut names, mut shown) = (0, Vec::new());
+        let mut each = |path: &[u8], inode: &Inode| {
+            names += usize::from(inode.nlink == 10);
+            if !(inode.chunks.is_empty() && inode.xattrs.is_empty() && inode.link.is_empty()) {
+                shown.push((path.to_vec(), inode.chunks.len(), inode.xattrs.len(), inode.is_again));
+            }
+        };
+        built.bootstrap().walk(Limits::default(), &mut each).unwrap();
+        assert_eq!(names, 10);
+        assert_eq!(shown, [(b"a".to_vec(), 5, 1, false), (b"s".to_vec(), 0, 0, false)]);
+    }
 }
 
 #[test]

@@ -204,10 +204,10 @@ fn strike(
 ) -> Struck {
     let name = &whole.name;
     let (mut ids, mut links) = (HashMap::new(), BTreeMap::new());
-    let (mut chunks, mut origins) = (Chunks::of(bootstrap), Origins::default());
+    let (mut chunks, mut origins, mut sums) = (Chunks::of(bootstrap), Origins::default(), Sums::default());
     let walked = bootstrap.walk(limits, &mut |path, inode| {
         report.entries += 1;
-        let found = overlay.strike(path, inode.nid, sum_of(inode), &mut ids);
+        let found = overlay.strike(path, inode.nid, sums.of(inode), &mut ids);
         let what = match found {
             Found::Same => None,
             Found::Extra => Some("the source does not have it"),
@@ -244,6 +244,25 @@ fn strike(
         false => origins.doubts(whole, bootstrap, &overlay, limits),
     };
     Struck { chunks, doubts, report }
+}
+
+/// What is said of inodes with several names, by their numbers: only under the first all of it is there.
+#[derive(Default)]
+struct Sums(HashMap<u64, Sum>);
+
+impl Sums {
+    fn of(&mut self, inode: &Inode) -> Sum {
+        match self.0.get(&inode.nid).filter(|_| inode.is_again) {
+            Some(known) => *known,
+            None => {
+                let sum = sum_of(inode);
+                if inode.nlink != 1 && inode.kind != EntryKind::Directory {
+                    self.0.insert(inode.nid, sum);
+                }
+                sum
+            }
+        }
+    }
 }
 
 fn sum_of(inode: &Inode) -> Sum {
