@@ -33,3 +33,4 @@ mod phases;
 mod races;
 mod schedules;
 mod targets;
+mod upstream;

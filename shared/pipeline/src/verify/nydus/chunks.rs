@@ -102,14 +102,7 @@ impl Ends<'_> {
             let is_again = blobs[..at].iter().any(|(before, _)| before.digest == layer.digest);
             let named = chunks.blobs.iter_mut().find(|(id, _)| *id == layer.digest);
             let named = named.map(|(_, chunks)| std::mem::take(chunks)).unwrap_or_default();
-            let stray = match () {
-                () if at < whole.source.len() => None,
-                () if is_again => Some("is there once more, and stands for no layer of the source"),
-                () if named.is_empty() => {
-                    Some("stands for no layer of the source, and the bootstrap does not name it for any file")
-                }
-                () => None,
-            };
+            let stray = stray(at >= whole.source.len(), is_again, named.is_empty());
             if let Some(what) = stray {
                 report.differs(format!("{}: layer {} {what}", whole.name, layer.digest));
             }
@@ -152,6 +145,17 @@ impl Ends<'_> {
             }
         }
         Ok(found)
+    }
+}
+
+/// What is wrong with a blob's place, in words: behind those of the source's layers are blobs of the dictionary alone.
+const fn stray(is_behind: bool, is_again: bool, is_unused: bool) -> Option<&'static str> {
+    match (is_behind, is_again, is_unused) {
+        (true, true, _) => Some("is there once more, and stands for no layer of the source"),
+        (true, false, true) => {
+            Some("stands for no layer of the source, and the bootstrap does not name it for any file")
+        }
+        (true, false, false) | (false, _, _) => None,
     }
 }
 
