@@ -2,6 +2,7 @@
 //! path of the bootstrap is struck off, with all that its inode says; then every chunk that it names is compared with the
 //! digest that it has there, each blob read once. Contents are compared by the digests of their chunks.
 
+mod blob;
 mod chunks;
 mod facts;
 mod layers;
@@ -80,14 +81,17 @@ impl Ends<'_> {
         }
         report.bytes += last.size;
         let mut overlay = Overlay::new(self.limits.entries);
+        let mut source_bytes = 0_u64;
         for (layer, diff_id) in &whole.source {
-            (overlay, report) = self.apply(whole, (layer, *diff_id), &bootstrap, overlay, report).await?;
+            let bytes;
+            (overlay, report, bytes) = self.apply(whole, (layer, *diff_id), &bootstrap, overlay, report).await?;
+            source_bytes = source_bytes.saturating_add(bytes);
         }
         let Struck { chunks, doubts, report } = self.strike(whole, bootstrap, overlay, report).await?;
-        self.compare_blobs(whole, chunks, doubts, report).await
+        self.compare_blobs(whole, chunks, source_bytes, doubts, report).await
     }
 
-    /// Applies a layer of the source.
+    /// Applies a layer of the source; says how many bytes it has uncompressed.
     async fn apply(
         &self,
         whole: &Whole,
@@ -95,7 +99,7 @@ impl Ends<'_> {
         bootstrap: &Bootstrap,
         mut overlay: Overlay,
         mut report: VerifyReport,
-    ) -> Result<(Overlay, VerifyReport), ConvertError> {
+    ) -> Result<(Overlay, VerifyReport, u64), ConvertError> {
         self.watch.event(&Event::LayerStarted { layer: layer.digest, size: layer.size });
         let (sender, reader) = bridge::channel(DEPTH);
         let (limits, chunk_bytes, name) = (self.limits, bootstrap.chunk_size(), whole.name.clone());
@@ -125,7 +129,7 @@ impl Ends<'_> {
         }
         report.layers_checked += 1;
         self.watch.event(&Event::LayerDone { layer: layer.digest, end: LayerEnd::Converted, reason: "" });
-        Ok((overlay, report))
+        Ok((overlay, report, sums.uncompressed_bytes))
     }
 
     /// Strikes off every path of the bootstrap, and names what is left.

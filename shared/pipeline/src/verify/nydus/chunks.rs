@@ -1,13 +1,13 @@
 //! The chunks that a bootstrap names, compared with the blobs that hold them.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
 
 use accel_driver_nydus::reader::{Bootstrap, ChunkRef, Compressor, InBatch, Inode, Version};
 use accel_image::{Descriptor, Digest};
 use accel_registry::RegistryError;
 use accel_stream::bridge;
 
+use super::blob::compare;
 use super::layers::Doubt;
 use super::stored::Stored;
 use super::{Whole, originals};
@@ -68,11 +68,13 @@ impl Chunks {
 }
 
 impl Ends<'_> {
-    /// Reads every blob of the image once, and compares the chunks in it.
+    /// Reads every blob of the image once, and compares the chunks in it. Together they become no more than `source_bytes`,
+    /// which the source's layers have: so what is read is bounded by those.
     pub(super) async fn compare_blobs(
         &self,
         whole: &Whole,
         mut chunks: Chunks,
+        source_bytes: u64,
         doubts: Vec<Doubt>,
         mut report: VerifyReport,
     ) -> Result<VerifyReport, ConvertError> {
@@ -98,6 +100,7 @@ impl Ends<'_> {
                     .differs(format!("{}: the bootstrap names blob {id}, which is no layer of the image", whole.name));
             }
         }
+        let mut left = source_bytes;
         for (at, (layer, _)) in blobs.iter().enumerate() {
             let is_again = blobs[..at].iter().any(|(before, _)| before.digest == layer.digest);
             let named = chunks.blobs.iter_mut().find(|(id, _)| *id == layer.digest);
@@ -112,39 +115,41 @@ impl Ends<'_> {
             report.bytes += layer.size;
             report.chunks += named.len() as u64;
             let place = format!("{}: layer {}", whole.name, layer.digest);
-            let found = self.compare_blob(place, layer, chunks.stored, named.into_values().collect(), report.empty());
-            report.add(found.await?);
+            let named = named.into_values().collect();
+            let found;
+            (found, left) = self.compare_blob(place, layer, (chunks.stored, named, left), report.empty()).await?;
+            report.add(found);
         }
         self.check_doubts(whole, chunks.version, doubts, report).await
     }
 
-    /// Notes what is wrong with a blob in `found`, which is empty.
+    /// Notes what is wrong with a blob in `found`, which is empty; with it comes back what is left of the bytes that its chunks
+    /// may become.
     async fn compare_blob(
         &self,
         place: String,
         layer: &Descriptor,
-        stored: Stored,
-        chunks: Vec<ChunkRef>,
-        found: VerifyReport,
-    ) -> Result<VerifyReport, ConvertError> {
+        (stored, chunks, most): (Stored, Vec<ChunkRef>, u64),
+        mut found: VerifyReport,
+    ) -> Result<(VerifyReport, u64), ConvertError> {
         let (sender, reader) = bridge::channel(DEPTH);
-        let (limit, mut worked) = (self.limits.layer_bytes, found.clone());
-        let mut found = found;
-        let said = place.clone();
+        let (said, mut worked) = (place.clone(), found.clone());
         let work = tokio::task::spawn_blocking(move || {
-            compare(reader, stored, &chunks, limit, &mut |what| worked.differs(format!("{said}: {what}")));
-            worked
+            let left = compare(reader, stored, &chunks, most, &mut |what| worked.differs(format!("{said}: {what}")));
+            (worked, left)
         });
         let (fed, worked) = tokio::join!(feed(self.target, layer, 0, sender, |_| ()), work);
         match fed {
             // The blob that the target's registry has is not the blob that its manifest names.
-            Err(error @ RegistryError::Mismatch { .. }) => found.differs(format!("{place}: {error}")),
+            Err(error @ RegistryError::Mismatch { .. }) => {
+                found.differs(format!("{place}: {error}"));
+                Ok((found, most))
+            }
             fed => {
                 fed?;
-                found = worked.map_err(|_| ConvertError::Panicked(layer.digest))?;
+                worked.map_err(|_| ConvertError::Panicked(layer.digest))
             }
         }
-        Ok(found)
     }
 }
 
@@ -156,139 +161,5 @@ const fn stray(is_behind: bool, is_again: bool, is_unused: bool) -> Option<&'sta
             Some("stands for no layer of the source, and the bootstrap does not name it for any file")
         }
         (true, false, false) | (false, _, _) => None,
-    }
-}
-
-/// Reads a blob to its end, where its digest is compared, and on the way the chunks in it, which are sorted by their place, as
-/// long as they become no more than `limit` bytes.
-fn compare(mut blob: impl Read, stored: Stored, chunks: &[ChunkRef], limit: u64, wrong: &mut dyn FnMut(String)) {
-    let mut at = 0;
-    let mut left = limit;
-    let mut bytes = Vec::new();
-    for piece in chunks.chunk_by(is_same_batch) {
-        let [first, ..] = piece else { continue };
-        let (offset, size) = (first.compressed_offset, first.compressed_size);
-        if let Err(what) = stored.check_length(piece) {
-            wrong(what);
-            continue;
-        }
-        let read = match offset.checked_sub(at) {
-            Some(gap) => skip(&mut blob, gap).and_then(|()| take(&mut blob, size, &mut bytes)),
-            None => {
-                wrong(format!("its chunks at {offset} and before it lie in each other"));
-                break;
-            }
-        };
-        if let Err(error) = read {
-            wrong(format!("its chunk at {offset} cannot be read: {error}"));
-            break;
-        }
-        at = offset + u64::from(size);
-        let Some(rest) = left.checked_sub(stored.check(&bytes, piece, wrong)) else {
-            wrong(format!("its chunks up to {offset} become more than the {limit} bytes that a layer may have"));
-            break;
-        };
-        left = rest;
-    }
-    // The rest only for the digest, which the other side of the bridge compares.
-    drop(io::copy(&mut blob, &mut io::sink()));
-}
-
-/// Whether two chunks are stored as one piece.
-fn is_same_batch(one: &ChunkRef, next: &ChunkRef) -> bool {
-    one.compressed_offset == next.compressed_offset && one.batch.is_some() && next.batch.is_some()
-}
-
-fn skip(blob: &mut impl Read, bytes: u64) -> io::Result<()> {
-    let skipped = io::copy(&mut blob.take(bytes), &mut io::sink())?;
-    if skipped == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-/// Reads exactly so many bytes; no more room is taken than there are.
-fn take(blob: &mut impl Read, bytes: u32, into: &mut Vec<u8>) -> io::Result<()> {
-    into.clear();
-    let got = blob.take(bytes.into()).read_to_end(into)?;
-    if got == bytes as usize { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chunk(offset: u64, content: &[u8]) -> ChunkRef {
-        let bytes = content.len() as u32;
-        ChunkRef {
-            blob: 0,
-            index: 0,
-            digest: Digest::of(content),
-            compressed_offset: offset,
-            compressed_size: bytes,
-            uncompressed_size: bytes,
-            batch: None,
-        }
-    }
-
-    fn stored_in(bytes: u32, chunk: ChunkRef) -> ChunkRef {
-        ChunkRef { compressed_size: bytes, ..chunk }
-    }
-
-    /// A chunk of a batch of so many bytes that is stored as it is.
-    fn in_batch(offset: u64, bytes: u32, place: u32, content: &[u8]) -> ChunkRef {
-        ChunkRef { batch: Some(InBatch::new(place, false)), ..stored_in(bytes, chunk(offset, content)) }
-    }
-
-    /// What is wrong with chunks of `one..three`.
-    fn faults(chunks: &[ChunkRef], limit: u64) -> Vec<String> {
-        let mut found = Vec::new();
-        compare(&b"one..three"[..], Stored::new(Compressor::None, 8), chunks, limit, &mut |what| found.push(what));
-        found
-    }
-
-    #[test]
-    fn what_chunks_become_is_bounded() {
-        let rows = [
-            (vec![chunk(0, b"one"), chunk(5, b"three")], 8),
-            (vec![in_batch(0, 5, 0, b"o"), in_batch(5, 5, 0, b"t")], 10),
-        ];
-        for (chunks, bytes) in rows {
-            assert_eq!(faults(&chunks, bytes), Vec::<String>::new());
-            let found = faults(&chunks, bytes - 1);
-            assert!(found.len() == 1 && found[0].contains("up to 5 become more than"), "{chunks:?}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn chunks_are_compared_where_they_lie() {
-        let rows = [
-            (vec![chunk(0, b"one"), chunk(5, b"three")], None),
-            (vec![chunk(5, b"three")], None),
-            (vec![], None),
-            (vec![chunk(0, b"two"), chunk(5, b"three")], Some("at 0: ")),
-            (vec![chunk(0, b"one.."), chunk(3, b"..")], Some("at 3 and before it")),
-            (vec![chunk(5, b"three and more")], Some("at 5 cannot be read")),
-            (vec![chunk(50, b"x")], Some("at 50 cannot be read")),
-            (vec![stored_in(4, chunk(0, b"one"))], Some("at 0 has 4 bytes, more than 3")),
-            (vec![stored_in(u32::MAX, chunk(0, b"one")), chunk(5, b"three")], Some("at 0 has 4294967295 bytes")),
-            (vec![in_batch(0, 5, 0, b"on"), in_batch(0, 5, 2, b"e.."), chunk(5, b"three")], None),
-            (vec![in_batch(0, 5, 2, b"e")], None),
-            (
-                vec![in_batch(0, 5, 0, b"on"), in_batch(0, 5, 2, b"E")],
-                Some("at byte 0 of the blob: it has another digest"),
-            ),
-            (vec![in_batch(0, 5, 4, b"..")], Some("it ends beyond its batch")),
-            (vec![in_batch(0, 5, 0, b"on"), in_batch(0, 4, 2, b"e")], Some("at 0 say different things of their batch")),
-            (vec![in_batch(0, 9, 0, b"on")], Some("at 0 has 9 bytes, more than 8")),
-            (vec![in_batch(0, 5, 0, b"on"), chunk(4, b".three")], Some("at 4 and before it")),
-            (vec![chunk(0, b"one"), in_batch(0, 5, 1, b"ne")], Some("at 0 and before it")),
-            (vec![in_batch(0, 5, 0, b"on"), in_batch(0, 5, 1, b"ne")], Some("at 0 lie in each other in their batch")),
-            (vec![in_batch(0, 5, 0, b"one"), in_batch(0, 5, 2, b"e")], Some("at 0 lie in each other in their batch")),
-        ];
-        for (chunks, expected) in rows {
-            let found = faults(&chunks, 10);
-            match expected {
-                None => assert_eq!(found, Vec::<String>::new(), "{chunks:?}"),
-                Some(expected) => assert!(found.len() == 1 && found[0].contains(expected), "{chunks:?}: {found:?}"),
-            }
-        }
     }
 }
