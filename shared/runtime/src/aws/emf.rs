@@ -22,12 +22,12 @@ pub struct AlreadyMeasuring(String);
 pub struct Emf(&'static Collector);
 
 impl Emf {
-    /// Starts counting for the function called `function`, which has just started.
+    /// Starts counting for the function of that name in AWS, which has just started.
     ///
     /// # Errors
     /// It was called before.
-    pub fn start(function: &'static str) -> Result<Self, AlreadyMeasuring> {
-        let builder = Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("Function", function);
+    pub fn start(function: String) -> Result<Self, AlreadyMeasuring> {
+        let builder = Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("FunctionName", function);
         let collector = builder.init().map_err(|error| AlreadyMeasuring(error.to_string()))?;
         describe();
         counter!("ColdStarts").increment(1);
@@ -146,7 +146,7 @@ mod tests {
     /// One test, since a process has one recorder.
     #[test]
     fn what_is_counted_becomes_lines_that_cloudwatch_reads() {
-        let emf = Emf::start("converter").unwrap();
+        let emf = Emf::start("converter".to_owned()).unwrap();
         let metrics = Metrics::with(vec![std::sync::Arc::new(emf)]);
         let progress = Progress { layers_reused: 2, bytes_read: 10, bytes_written: 7, ..Progress::default() };
         for state in [State::Completed, State::Completed, State::Failed] {
@@ -161,7 +161,7 @@ mod tests {
         let lines = flushed(emf);
         for line in &lines {
             assert!(line["_aws"]["Timestamp"].is_u64(), "{line}");
-            assert_eq!((&directive(line)["Namespace"], &line["Function"]), (&"Accel".into(), &"converter".into()));
+            assert_eq!((&directive(line)["Namespace"], &line["FunctionName"]), (&"Accel".into(), &"converter".into()));
             assert_eq!(line["request.id"], "r1");
             for dimension in directive(line)["Dimensions"][0].as_array().unwrap() {
                 assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension} of {line}");
@@ -178,19 +178,19 @@ mod tests {
         assert_eq!(find("Conversions", "Outcome", "failed"), 1);
         assert_eq!(find("BytesRead", "Format", "estargz"), 30);
         assert_eq!(find("Layers", "Layer", "reused"), 6);
-        assert_eq!(find("MessagesPutOff", "Function", "converter"), 2);
+        assert_eq!(find("MessagesPutOff", "FunctionName", "converter"), 2);
         assert_eq!(find("WebhookRequests", "Status", "401"), 1);
         for (name, dimension, value, expected) in [
             ("PhaseDuration", "Phase", "convert", 20.0),
-            ("QueueAge", "Function", "converter", 2000.0),
+            ("QueueAge", "FunctionName", "converter", 2000.0),
             ("WebhookDuration", "Status", "401", 3.0),
         ] {
             let found = find(name, dimension, value);
             let found = found.as_f64().or_else(|| found[0].as_f64());
             assert_eq!(found, Some(expected), "{name}");
         }
-        assert_eq!(find("ColdStarts", "Function", "converter"), 1);
+        assert_eq!(find("ColdStarts", "FunctionName", "converter"), 1);
         assert!(flushed(emf).is_empty(), "each is written once");
-        assert!(Emf::start("converter").is_err());
+        assert!(Emf::start("converter".to_owned()).is_err());
     }
 }

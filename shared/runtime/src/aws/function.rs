@@ -83,7 +83,8 @@ impl Environment {
         let aws = Aws::from_environment().await;
         let clock = Clock::default();
         let secrets = Arc::new(aws.secrets(clock.clone()));
-        let (location, emf) = (Location::from_environment()?, Emf::start(name)?);
+        let name_in_aws = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| name.to_owned());
+        let (location, emf) = (Location::from_environment()?, Emf::start(name_in_aws)?);
         Ok(Self { aws, location, clock, secrets, emf, level, has_own_level: own_level.is_some() })
     }
 
