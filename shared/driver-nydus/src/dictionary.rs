@@ -2,7 +2,6 @@
 //! hold them. Spec: nydus `builder/src/core/chunk_dict.rs`.
 
 mod build;
-mod counts;
 mod fault;
 
 use std::collections::HashMap;

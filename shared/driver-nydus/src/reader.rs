@@ -31,7 +31,6 @@ pub use tables::{Blob, ChunkRef};
 pub use walk::Inode;
 
 pub(crate) use inode::Node;
-pub(crate) use v5::tail as v5_tail;
 pub(crate) use walk::Seen;
 
 pub use crate::compressor::Compressor;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 
+use accel_driver_nydus::ChunkDictionary;
 use accel_driver_nydus::reader::Bootstrap;
-use accel_driver_nydus::{ChunkDictionary, DictionaryFault};
 use accel_image::{Descriptor, Digest};
 use accel_registry::{End, RegistryError};
 use accel_stream::{EntryKind, LayerReader, Limits, StreamError, TarReader, bridge};
@@ -25,19 +25,19 @@ pub(crate) struct Wanted {
     bootstrap_bytes: u64,
     /// All files about chunks together; without any they are not read.
     metas_bytes: u64,
-    /// Refuses a bootstrap before it is read.
-    check: fn(&[u8]) -> Result<(), DictionaryFault>,
+    /// Chunks of all blobs together.
+    chunks: u64,
 }
 
 impl Wanted {
     /// The bootstrap alone. No honest one is larger: that is room for more than two million files.
-    pub(crate) const BOOTSTRAP: Self = Self { bootstrap_bytes: 1 << 30, metas_bytes: 0, check: |_| Ok(()) };
+    pub(crate) const BOOTSTRAP: Self = Self { bootstrap_bytes: 1 << 30, metas_bytes: 0, chunks: u64::MAX };
     /// What a chunk dictionary needs: room for as many chunks as one may have, 80 bytes each, and half a million files beside
     /// them. The files about chunks have 16 bytes for each.
     pub(crate) const DICTIONARY: Self = Self {
         bootstrap_bytes: 160 << 20,
         metas_bytes: 16 * ChunkDictionary::MOST_CHUNKS as u64 + (4 << 20),
-        check: ChunkDictionary::check_counts,
+        chunks: ChunkDictionary::MOST_CHUNKS as u64,
     };
 }
 
@@ -120,8 +120,7 @@ fn parse(wanted: Wanted, blob: impl Read, limits: Limits) -> Result<ReadBootstra
     let diff_id = tar.into_inner().finish().map_err(text)?.diff_id;
     let bytes = found.ok_or_else(|| "there is no `image/image.boot` in it".to_owned())?;
     let size = bytes.len() as u64;
-    (wanted.check)(&bytes).map_err(|fault| fault.to_string())?;
-    let bootstrap = Bootstrap::parse(bytes).map_err(|fault| fault.to_string())?;
+    let bootstrap = Bootstrap::parse_up_to(wanted.chunks, bytes).map_err(|fault| fault.to_string())?;
     Ok(ReadBootstrap { bootstrap, bytes: size, diff_id, metas })
 }
 

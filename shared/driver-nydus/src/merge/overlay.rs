@@ -150,7 +150,7 @@ impl<'a> Overlay<'a> {
     fn see(&self, seen: &mut Seen, number: u32, path_bytes: u64) -> Result<Node<'a>, FormatError> {
         seen.count()?;
         seen.path(path_bytes)?;
-        let node = self.layer.node(number)?;
+        let node = self.layer.entry(number, seen)?;
         if !seen.inode(self.layer, &node)? && node.links == 1 {
             return Err(FormatError::Part { what: "inode", reason: "a file has more names than it says" });
         }

@@ -9,8 +9,8 @@ use accel_stream::StreamError;
 use crate::bootstrap::Blob;
 use crate::hashed::Hashed;
 use crate::layer::meta;
-use crate::reader::tail::{Section, Sections, TAIL_BYTES};
-use crate::reader::{Bootstrap, FormatError, v5_tail as v5};
+use crate::reader::tail::Section;
+use crate::reader::{Bootstrap, FormatError, OwnBootstrap};
 use crate::version::Version;
 
 /// What a merge needs of a layer.
@@ -23,7 +23,7 @@ pub(super) struct Layer {
     pub(super) meta: Option<(Section, Section)>,
 }
 
-/// Reads a layer's sections.
+/// Reads the end of a layer.
 pub(super) fn read(part: &Part, blobs: &mut dyn Blobs, version: Version) -> Result<Layer, DriverError> {
     let told = |fault: FormatError| match fault {
         FormatError::Stream(error) => DriverError::Source(error),
@@ -31,26 +31,13 @@ pub(super) fn read(part: &Part, blobs: &mut dyn Blobs, version: Version) -> Resu
     };
     let source = |error| DriverError::Source(StreamError::from_io(error));
 
-    let tail_bytes = part.size.min(match version {
-        Version::V5 => v5::TAIL_BYTES,
-        Version::V6 => TAIL_BYTES,
-    });
+    let tail_bytes = part.size.min(OwnBootstrap::tail_bytes(version));
     let mut tail = Vec::with_capacity(tail_bytes as usize);
     blobs.read(part, part.size - tail_bytes, tail_bytes).map_err(source)?.read_to_end(&mut tail).map_err(source)?;
-    match version {
-        Version::V5 => {
-            let (from, len) = v5::range(&tail, part.size).map_err(told)?;
-            let mut range = blobs.read(part, from, len).map_err(source)?;
-            let (bootstrap, digest) = v5::read(&mut *range, len).map_err(told)?;
-            Ok(Layer { bootstrap: Bootstrap::parse(bootstrap).map_err(told)?, digest, meta: None })
-        }
-        Version::V6 => {
-            let Sections { meta, bootstrap: section } = Sections::find(&tail, part.size).map_err(told)?;
-            let mut stored = blobs.read(part, section.offset, section.stored_bytes).map_err(source)?;
-            let bootstrap = section.read(&mut *stored).and_then(Bootstrap::parse).map_err(told)?;
-            Ok(Layer { bootstrap, digest: section.digest, meta })
-        }
-    }
+    let own = OwnBootstrap::find(version, &tail, part.size).map_err(told)?;
+    let mut stored = blobs.read(part, own.offset(), own.stored_bytes()).map_err(source)?;
+    let (bootstrap, digest) = own.read_hashed(&mut *stored).map_err(told)?;
+    Ok(Layer { bootstrap, digest, meta: own.meta() })
 }
 
 /// Whether the sections `array` and `header` say of the chunks what `blob`, which comes from the bootstrap, says.

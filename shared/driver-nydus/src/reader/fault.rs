@@ -40,6 +40,12 @@ pub enum FormatError {
         /// The limit.
         limit: u64,
     },
+    /// More chunks than the limit.
+    #[error("the bootstrap's blobs hold more than {limit} chunks, the limit")]
+    TooManyChunks {
+        /// The limit.
+        limit: u64,
+    },
     /// The end of a blob does not say what it must.
     #[error("the end of the blob is wrong: {0}")]
     Tail(&'static str),

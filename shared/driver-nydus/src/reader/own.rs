@@ -2,11 +2,12 @@
 
 use std::io::Read;
 
+use accel_image::Digest;
+
 use super::fault::FormatError;
 use super::superblock::Bootstrap;
 use super::tail::{Section, Sections, TAIL_BYTES};
 use super::v5::tail as v5;
-use crate::bootstrap::v5::MOST_BYTES;
 use crate::version::Version;
 
 /// Where in its blob a layer's own bootstrap lies.
@@ -14,7 +15,7 @@ pub struct OwnBootstrap(Place);
 
 enum Place {
     V5 { from: u64, bytes: u64 },
-    V6(Section),
+    V6(Sections),
 }
 
 impl OwnBootstrap {
@@ -37,13 +38,7 @@ impl OwnBootstrap {
                 let (from, bytes) = v5::range(tail, blob_bytes)?;
                 Place::V5 { from, bytes }
             }
-            Version::V6 => {
-                let section = Sections::find(tail, blob_bytes)?.bootstrap;
-                if section.bytes > MOST_BYTES {
-                    return Err(FormatError::Tail("its bootstrap is larger than 1 GiB"));
-                }
-                Place::V6(section)
-            }
+            Version::V6 => Place::V6(Sections::find(tail, blob_bytes)?),
         }))
     }
 
@@ -52,7 +47,33 @@ impl OwnBootstrap {
     pub const fn offset(&self) -> u64 {
         match &self.0 {
             Place::V5 { from, .. } => *from,
-            Place::V6(section) => section.offset,
+            Place::V6(sections) => sections.bootstrap.offset,
+        }
+    }
+
+    /// How many bytes it has, as it is read.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        match &self.0 {
+            Place::V5 { bytes, .. } => *bytes,
+            Place::V6(sections) => sections.bootstrap.bytes,
+        }
+    }
+
+    /// How many bytes it has in the blob.
+    pub(crate) const fn stored_bytes(&self) -> u64 {
+        match &self.0 {
+            Place::V5 { bytes, .. } => *bytes,
+            Place::V6(sections) => sections.bootstrap.stored_bytes,
+        }
+    }
+
+    /// What the table of contents says of array and header of `blob.meta`; nothing if the layer has no contents, or is of
+    /// RAFS v5.
+    pub(crate) const fn meta(&self) -> Option<(Section, Section)> {
+        match &self.0 {
+            Place::V5 { .. } => None,
+            Place::V6(sections) => sections.meta,
         }
     }
 
@@ -61,9 +82,15 @@ impl OwnBootstrap {
     /// # Errors
     /// It is not what the end of the blob says, or no bootstrap; or its bytes did not all come.
     pub fn read(&self, blob: &mut dyn Read) -> Result<Bootstrap, FormatError> {
-        Bootstrap::parse(match &self.0 {
-            Place::V5 { bytes, .. } => v5::read(blob, *bytes)?.0,
-            Place::V6(section) => section.read(blob)?,
-        })
+        self.read_hashed(blob).map(|(bootstrap, _)| bootstrap)
+    }
+
+    /// The same, with the digest of its bytes.
+    pub(crate) fn read_hashed(&self, blob: &mut dyn Read) -> Result<(Bootstrap, Digest), FormatError> {
+        let (bytes, digest) = match &self.0 {
+            Place::V5 { bytes, .. } => v5::read(blob, *bytes)?,
+            Place::V6(sections) => (sections.bootstrap.read(blob)?, sections.bootstrap.digest),
+        };
+        Ok((Bootstrap::parse(bytes)?, digest))
     }
 }

@@ -55,10 +55,19 @@ impl Bootstrap {
     /// # Errors
     /// It is none of RAFS v5 or v6, or its superblocks or tables are wrong.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, FormatError> {
-        if v5::is_one(&bytes) { v5::parse(bytes) } else { Self::parse_v6(bytes) }
+        Self::parse_up_to(u64::MAX, bytes)
     }
 
-    fn parse_v6(mut bytes: Vec<u8>) -> Result<Self, FormatError> {
+    /// As [`Bootstrap::parse`], but one of RAFS v6 whose blobs have more chunks than `most_chunks` is refused before its table of
+    /// chunks is read, of which each entry takes memory.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_up_to(most_chunks: u64, bytes: Vec<u8>) -> Result<Self, FormatError> {
+        if v5::is_one(&bytes) { v5::parse(bytes) } else { Self::parse_v6(most_chunks, bytes) }
+    }
+
+    fn parse_v6(most_chunks: u64, mut bytes: Vec<u8>) -> Result<Self, FormatError> {
         let at = Bytes(&bytes);
         check_superblock(at)?;
         let what = "superblock";
@@ -71,6 +80,9 @@ impl Bootstrap {
         }
         if blobs.len() != usize::from(at.u16(what, SB + 86)?) {
             return Err(FormatError::part("table of blobs", "there are more or fewer devices"));
+        }
+        if blobs.iter().map(|blob| u64::from(blob.chunk_count)).sum::<u64>() > most_chunks {
+            return Err(FormatError::TooManyChunks { limit: most_chunks });
         }
         let (chunk_table, table_bytes) = (at.u64(what, EXT + 24)?, at.u64(what, EXT + 32)?);
         let chunks = ChunkTable::parse(at, chunk_table, table_bytes, &blobs)?;

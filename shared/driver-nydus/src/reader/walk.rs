@@ -73,10 +73,15 @@ impl Bootstrap {
 
     fn see(&self, number: u32, path: &[u8], seen: &mut Seen) -> Result<(Node<'_>, Inode), FormatError> {
         seen.path(path.len() as u64)?;
-        let node = if seen.has(number) { self.node_again(number)? } else { self.node(number)? };
+        let node = self.entry(number, seen)?;
         let is_again = !seen.inode(self, &node)?;
         let shown = self.inode(&node, is_again)?;
         Ok((node, shown))
+    }
+
+    /// The inode that an entry of a directory refers to by this number. Its attributes are looked at once, whatever names it has.
+    pub(crate) fn entry(&self, number: u32, seen: &Seen) -> Result<Node<'_>, FormatError> {
+        if seen.has(number) { self.node_again(number) } else { self.node(number) }
     }
 
     /// Inodes of RAFS v5 have a digest.

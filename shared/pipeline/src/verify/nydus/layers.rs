@@ -16,6 +16,9 @@ use crate::feed::{DEPTH, feed};
 use crate::verify::layer::Ends;
 use crate::verify::report::VerifyReport;
 
+/// What is read of a blob's own bootstrap at the most.
+const MOST_BYTES: u64 = 1 << 30;
+
 /// By layer of the source, the blobs in which its files lie, those that are left of it.
 #[derive(Default)]
 pub(super) struct Origins(BTreeMap<u32, BTreeSet<u32>>);
@@ -93,6 +96,9 @@ impl Ends<'_> {
         let tail_bytes = blob.size.min(OwnBootstrap::tail_bytes(version));
         let tail = self.target.read_range(blob, blob.size - tail_bytes, tail_bytes).await?;
         let own = match OwnBootstrap::find(version, &tail, blob.size) {
+            Ok(own) if own.bytes() > MOST_BYTES => {
+                return Ok(Err(FormatError::Tail("its bootstrap is larger than 1 GiB")));
+            }
             Ok(own) => own,
             Err(fault) => return Ok(Err(fault)),
         };
