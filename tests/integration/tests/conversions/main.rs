@@ -5,6 +5,7 @@
 
 mod stage;
 
+mod nydus;
 mod picture;
 
 mod scenes;
@@ -26,7 +27,8 @@ mod interruptions;
 mod layers;
 mod matrix;
 mod merged;
-mod nydus;
+mod nydus_failures;
+mod nydus_images;
 mod order;
 mod originals;
 mod phases;
