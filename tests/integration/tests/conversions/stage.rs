@@ -1,29 +1,27 @@
 //! What the tests stand on: one or two registries, a store whose queue's time the test moves, and converters.
 
+mod running;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use accel_converter::{Converter, Verdict};
+use accel_converter::Converter;
 use accel_domain::config::{self, Config};
 use accel_domain::marker::source_name;
-use accel_domain::task::{NewTask, RetryPolicy, State, Task, TaskId, TaskKind, Work};
+use accel_domain::task::{NewTask, Task, TaskId, TaskKind};
 use accel_domain::{Format, Output, Timestamp};
 use accel_image::{Digest, Document, Index, Manifest, Reference};
-use accel_pipeline::{Engine, Job, Stop};
+use accel_pipeline::{Engine, Job};
 use accel_registry::{End, HostSettings, Login, NoCredentials, Registries, Retries, StaticCredentials, Timeouts};
 use accel_registry_server::Content;
 use accel_runtime::Metrics;
 use accel_tasks::embedded::Clock;
-use accel_tasks::{Admission, Embedded, StoreError, TaskQueue, TaskStore, enqueue};
+use accel_tasks::{Embedded, StoreError};
 use accel_test_support::{Fault, FaultyRegistry, Patience, Request, Seen};
 
 /// The repository that most tests push to.
 pub(crate) const APP: &str = "library/app";
-/// How long a received message is hidden.
-const VISIBILITY: Duration = Duration::from_secs(60);
-/// More than any lease, and any wait that a queue keeps.
-const LONG: Duration = Duration::from_secs(16 * 60);
 /// Longer than a registry on loopback needs for an answer.
 pub(crate) const SHORT: Duration = Duration::from_millis(400);
 /// What takes longer than this hangs.
@@ -250,83 +248,6 @@ impl Stage {
         }
     }
 
-    /// Admits `task` and sends its message; the id of the task that stands for it.
-    pub(crate) async fn admit(&self, task: &Task) -> TaskId {
-        let admission = self.store.admit(task).await.unwrap();
-        if let Some(unsent) = admission.unsent(task) {
-            enqueue(&*self.store, &*self.store, unsent, Duration::ZERO, Timestamp::now()).await.unwrap();
-        }
-        match admission {
-            Admission::Created => task.id.clone(),
-            Admission::Joined(other) => other.id,
-        }
-    }
-
-    /// Admits `task`, and converts until it has ended.
-    pub(crate) async fn run(&self, task: Task) -> Task {
-        let id = self.admit(&task).await;
-        self.finish(&id).await
-    }
-
-    /// Converts the image of [`Stage::task`], which has to complete.
-    pub(crate) async fn convert(&self) -> Task {
-        let task = self.run(self.task()).await;
-        assert_eq!((task.state, task.reason.as_str()), (State::Completed, ""));
-        task
-    }
-
-    /// Converts, one message after the other, until the task has ended; time passes where nothing else is to do.
-    pub(crate) async fn finish(&self, id: &TaskId) -> Task {
-        let converter = self.converter();
-        for _ in 0..20 {
-            self.settle_all(&converter).await;
-            let task = self.get(id).await;
-            if !task.state.is_live() {
-                return task;
-            }
-            self.pass_time().await;
-            let policy = RetryPolicy::default();
-            accel_tasks::sweep(&*self.store, &*self.store, &policy, 100, Timestamp::now(), |_| ()).await.unwrap();
-        }
-        panic!("the task does not end: {:?}", self.get(id).await);
-    }
-
-    /// Settles every message that is visible.
-    pub(crate) async fn settle_all(&self, converter: &Converter<Embedded, Embedded>) {
-        while self.settle_one(converter).await {}
-    }
-
-    /// Settles the next message; whether there was one.
-    pub(crate) async fn settle_one(&self, converter: &Converter<Embedded, Embedded>) -> bool {
-        let Some(received) = self.store.receive(Duration::ZERO, VISIBILITY).await.unwrap() else { return false };
-        let verdict = Box::pin(converter.settle(&received.message, &Stop::new())).await;
-        assert_eq!(verdict, Verdict::Acknowledge);
-        self.store.acknowledge(&received.receipt).await.unwrap();
-        true
-    }
-
-    /// Lets all leases run out, and all waits: of tasks, by writing that they are over; of messages, by the queue's
-    /// clock.
-    pub(crate) async fn pass_time(&self) {
-        let now = Timestamp::now();
-        for task in self.tasks().await.into_iter().filter(|task| task.state.is_live()) {
-            self.store.update(&task.id, now, |task| end_waits(&mut task.work, now)).await.unwrap();
-            for unit in task.units() {
-                self.store.update_unit(&unit, |unit| end_waits(&mut unit.work, now)).await.unwrap();
-            }
-        }
-        self.clock.advance(LONG);
-    }
-
-    pub(crate) async fn get(&self, id: &TaskId) -> Task {
-        self.store.get(id, Timestamp::now()).await.unwrap().unwrap()
-    }
-
-    /// Every task, newest first.
-    pub(crate) async fn tasks(&self) -> Vec<Task> {
-        self.store.list(&accel_tasks::ListQuery::default(), Timestamp::now()).await.unwrap().tasks
-    }
-
     /// The same registry with the store closed and opened again, as a process does that starts. A run that was killed may
     /// leave a look into the store behind, which ends by itself on its own thread: until then the file is in use.
     pub(crate) fn restarted(self) -> Self {
@@ -364,15 +285,6 @@ impl Stage {
 /// What a rule makes that says nothing but the format.
 pub(crate) fn default_output() -> Output {
     Output::new(Format::Estargz.default_options())
-}
-
-/// Writes that waits and leases are over.
-fn end_waits(work: &mut Work, now: Timestamp) -> Result<(), StoreError> {
-    work.not_before = work.not_before.map(|at| at.min(now));
-    if let Some(lease) = &mut work.lease {
-        lease.until = lease.until.min(now);
-    }
-    Ok(())
 }
 
 /// In memory, where there is such a place: what a store does to a disk is tested elsewhere, and to wait for one would be
