@@ -89,7 +89,7 @@ impl<'a> Overlay<'a> {
                 let (name, number) = entry?;
                 let child = self.tree.directory(below).and_then(|directory| directory.child(name));
                 let Some(child) = child.filter(|child| self.tree.directory(*child).is_some()) else { continue };
-                let node = layer.node(number)?;
+                let node = layer.glance(number)?;
                 if node.kind == mode::DIRECTORY {
                     open.push((node, child));
                 }

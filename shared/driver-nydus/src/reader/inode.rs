@@ -63,8 +63,8 @@ impl Bootstrap {
         }
     }
 
-    /// The inode of this number, which was read before.
-    pub(super) fn node_again(&self, number: u32) -> Result<Node<'_>, FormatError> {
+    /// The inode of this number, whose attributes are not looked at.
+    pub(crate) fn glance(&self, number: u32) -> Result<Node<'_>, FormatError> {
         match &self.layout {
             Layout::V5(records) => records.node(self.at(), number),
             Layout::V6 { inodes, .. } => self.read_inode(inodes + u64::from(number) * SLOT_BYTES, number),
@@ -94,6 +94,10 @@ impl Bootstrap {
         if mtime.nanos >= 1_000_000_000 {
             return Err(FormatError::part(WHAT, "its time has too many nanoseconds"));
         }
+        let links = at.u32(WHAT, 44)?;
+        if links == 0 {
+            return Err(FormatError::part(WHAT, "it has no names"));
+        }
         let node = Node {
             number,
             kind: mode_field & mode::TYPE,
@@ -104,7 +108,7 @@ impl Bootstrap {
             uid: at.u32(WHAT, 24)?,
             gid: at.u32(WHAT, 28)?,
             mtime,
-            links: at.u32(WHAT, 44)?,
+            links,
             layout: format >> 1 & 7,
             is_implicit: at.u8(WHAT, INODE_RESERVED as u64)? == IMPLICIT_DIRECTORY,
             xattrs: xattrs.into(),

@@ -81,7 +81,7 @@ impl Bootstrap {
 
     /// The inode that an entry of a directory refers to by this number. Its attributes are looked at once, whatever names it has.
     pub(crate) fn entry(&self, number: u32, seen: &Seen) -> Result<Node<'_>, FormatError> {
-        if seen.has(number) { self.node_again(number) } else { self.node(number) }
+        if seen.has(number) { self.glance(number) } else { self.node(number) }
     }
 
     /// Inodes of RAFS v5 have a digest.

@@ -71,6 +71,7 @@ fn what_is_wrong_is_told() {
         ("does not go with", text + 5, vec![0x41]),
         ("a type that images do not have", text + 5, vec![0xc1]),
         ("too many nanoseconds", text + 40, vec![0xff; 4]),
+        ("no names", text + 44, vec![0]),
         ("extended attributes", text + 2, vec![0xff, 0xff]),
         ("a name space is not known", text + 64 + 12 + 1, vec![5]),
         ("extended attributes", text + 64 + 12 + 2, vec![0xff, 0xff]),

@@ -76,17 +76,18 @@ impl<'i> Sections<'i> {
         Ok(places)
     }
 
-    /// All spans. Other builders write some that no chunk lies in: those of chunks that came before.
+    /// All spans. Other builders write some that no chunk lies in: those of chunks that came before. Runtimes take no more spans
+    /// than chunks.
     pub(super) fn spans(&mut self, blob: &Blob, places: &[InSpan]) -> Result<Vec<Span>, FormatError> {
         const OTHER: FormatError = FormatError::Tail("its index has another length than its chunks and spans");
         let arrays = u64::from(blob.chunk_count) * CHUNK_BYTES as u64;
         let mut left = blob.meta.bytes.checked_sub(arrays).ok_or(OTHER)?;
         let mut spans = Vec::new();
         while left > 0 {
-            if spans.len() == MOST_SPANS {
+            left = left.checked_sub(SPAN_BYTES as u64).ok_or(OTHER)?;
+            if spans.len() == MOST_SPANS.min(blob.chunk_count as usize) {
                 return Err(FormatError::Tail("its index has too many spans"));
             }
-            left = left.checked_sub(SPAN_BYTES as u64).ok_or(OTHER)?;
             let span = self.span(spans.last())?;
             left = left.checked_sub(span.window_bytes.into()).ok_or(OTHER)?;
             spans.push(span);

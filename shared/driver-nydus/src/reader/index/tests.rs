@@ -26,7 +26,7 @@ type Change = fn(&mut Index);
 impl Index {
     fn of(spans: u32) -> Self {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::new(6));
-        gzip.write_all(&CONTENT).unwrap();
+        gzip.write_all(&[CONTENT; 2].concat()).unwrap();
         gzip.write_all(&[0; 10_000]).unwrap();
         let original = gzip.finish().unwrap();
         let span = Span {
@@ -114,7 +114,7 @@ fn an_index_that_contradicts_itself_is_refused() {
         ("cannot be", |index| index.spans[1].window_bytes = u32::MAX),
         ("ends too early", |index| index.header.truncate(4095)),
         ("about other chunks", |index| index.header[IN_HEADER] += 1),
-        ("about other chunks", |index| index.spans.push(index.spans[1])),
+        ("too many spans", |index| index.spans.push(index.spans[1])),
         ("another length", |index| index.windows.push(0)),
         ("another length", |index| index.spans[1].window_bytes = 1),
     ];
@@ -128,13 +128,20 @@ fn an_index_that_contradicts_itself_is_refused() {
 
 #[test]
 fn a_span_may_have_no_chunk() {
-    let mut index = Index::of(3);
-    index.chunks.remove(1);
-    index.header[IN_HEADER..][..8].copy_from_slice(&48_u64.to_le_bytes());
-    assert_eq!(index.check().unwrap(), Vec::<String>::new());
-    let mut index = Index::of(1);
-    index.spans.resize(8, index.spans[0]);
-    assert!(index.check().unwrap_err().to_string().contains("lie in each other"), "they are bounded as all others");
+    let two_in_the_last = || {
+        let mut index = Index::of(3);
+        index.chunks[1].span = 2;
+        index.chunks[2].at = CONTENT.len() as u32;
+        index.spans[2].output_bytes *= 2;
+        index
+    };
+    assert_eq!(two_in_the_last().check().unwrap(), Vec::<String>::new());
+    let mut index = two_in_the_last();
+    index.spans[1].input_bytes = u32::MAX >> 7;
+    assert!(index.check().unwrap_err().to_string().contains("lie in each other"), "it is bounded as all others");
+    let mut index = two_in_the_last();
+    index.spans[1].output_bytes = 7;
+    assert_eq!(index.check().unwrap(), Vec::<String>::new(), "nobody reads it");
 }
 
 #[test]
