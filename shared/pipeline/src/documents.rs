@@ -12,7 +12,6 @@ use futures::FutureExt;
 
 use crate::assemble::{self, Assembled, AssembledImage, Parts};
 use crate::error::ConvertError;
-use crate::image::Job;
 use crate::layer::{LayerReport, Layers};
 use crate::nydus::merged;
 use crate::source::{Source, SourceImage};
@@ -97,7 +96,7 @@ pub(crate) async fn push<C: LayerCache>(
     assembled: &Documents,
 ) -> Result<(), ConvertError> {
     Box::pin(provide_other_blobs(layers, assembled, Presence::Asked)).await?;
-    let documents = || layers.stop.unless(Box::pin(push_documents(layers, source, assembled)));
+    let documents = || Box::pin(push_documents(layers, source, assembled));
     match documents().await {
         // It lacks a blob that it said it has. To bring those of the dictionary again costs less than to do the layers again.
         Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_))) if !assembled.other_blobs.is_empty() => {
@@ -143,8 +142,8 @@ async fn push_documents<C: LayerCache>(
 ) -> Result<(), ConvertError> {
     let Layers { job, watch, stop, .. } = layers;
     for (from, image) in source.images.iter().zip(&assembled.images) {
-        publish::config(&job.target, image).await?;
-        put(job, &image.manifest, &from.descriptor, &image.config.descriptor.media_type, &assembled.marker).await?;
+        layers.again(|| publish::config(&job.target, image, stop)).await?;
+        put(layers, &image.manifest, &from.descriptor, &image.config.descriptor.media_type, &assembled.marker).await?;
     }
     for (from, image) in source.images.iter().zip(&assembled.plain) {
         push_plain(layers, from, image).await?;
@@ -153,7 +152,7 @@ async fn push_documents<C: LayerCache>(
         layers.again(|| publish::attestation(&job.source, &job.target, attestation, *watch, stop)).await?;
     }
     match &assembled.index {
-        Some(index) => put(job, index, &source.top.descriptor(), media_type::OCI_INDEX, &assembled.marker).await,
+        Some(index) => put(layers, index, &source.top.descriptor(), media_type::OCI_INDEX, &assembled.marker).await,
         None => Ok(()),
     }
 }
@@ -165,28 +164,31 @@ async fn push_plain<C: LayerCache>(
     image: &AssembledImage,
 ) -> Result<(), ConvertError> {
     let Layers { job, watch, stop, .. } = layers;
-    job.target.put_small_blob(&merged::empty_layer(), Bytes::from_static(&merged::EMPTY_TAR_GZIP)).await?;
+    let empty = (merged::empty_layer(), Bytes::from_static(&merged::EMPTY_TAR_GZIP));
+    layers.again(|| publish::small_blob(&job.target, &empty.0, empty.1.clone(), stop)).await?;
     if !job.source.same_repository(&job.target) {
         for layer in &from.manifest.layers {
             watch.event(&Event::LayerStarted { layer: layer.digest, size: layer.size });
             layers.again(|| publish::provide_blob(&job.source, &job.target, layer, *watch, stop)).await?;
         }
     }
-    publish::config(&job.target, image).await?;
-    publish::manifest(&job.target, &image.manifest).await.map(drop)
+    layers.again(|| publish::config(&job.target, image, stop)).await?;
+    publish::manifest(&job.target, &image.manifest, stop).await.map(drop)
 }
 
 /// Puts a manifest, and lists it beside its subject where the registry does not do so by itself.
-async fn put(
-    job: &Job,
+async fn put<C: LayerCache>(
+    layers: &Layers<'_, C>,
     document: &Assembled,
     subject: &Descriptor,
     kind: &str,
     marker: &Marker,
 ) -> Result<(), ConvertError> {
-    let listed = publish::manifest(&job.target, document).await?;
+    let Layers { job, stop, .. } = layers;
+    let listed = publish::manifest(&job.target, document, stop).await?;
     if job.refers() && !listed {
-        job.target.add_referrer_fallback(subject.digest, &assemble::referrer(document, kind, marker)).await?;
+        let referrer = assemble::referrer(document, kind, marker);
+        stop.unless(Box::pin(job.target.add_referrer_fallback(subject.digest, &referrer))).await?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use accel_image::Descriptor;
 use accel_registry::{End, RegistryError, Upload};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::assemble::{Assembled, AssembledImage};
 use crate::bodies::BODY_BYTES;
@@ -62,27 +62,16 @@ async fn copy_blob(
     watch: &dyn Observer,
     stop: &StopSignal,
 ) -> Result<(), ConvertError> {
-    let mut upload = Some(push::open(to, stop).await?);
+    let mut upload = push::open(to, stop).await?;
     let copied = stop.unless(copy(from, &mut upload, blob, watch)).await;
-    match (copied, upload) {
-        (Ok(()), Some(upload)) => Ok(upload.finish(blob.digest).await?),
-        (copied, upload) => {
-            push::cancel(upload).await;
-            copied
-        }
-    }
+    push::close(upload, copied, blob.digest, stop).await
 }
 
-async fn copy(
-    from: &End,
-    upload: &mut Option<Upload>,
-    blob: &Descriptor,
-    watch: &dyn Observer,
-) -> Result<(), RegistryError> {
+async fn copy(from: &End, upload: &mut Upload, blob: &Descriptor, watch: &dyn Observer) -> Result<(), RegistryError> {
     let mut download = from.open_blob(blob, 0).await?;
     let mut body = BytesMut::new();
     let layer = blob.digest;
-    while let (Some(upload), Some(piece)) = (upload.as_mut(), download.next().await?) {
+    while let Some(piece) = download.next().await? {
         watch.event(&Event::LayerRead { layer, bytes: piece.len() as u64 });
         body.extend_from_slice(&piece);
         while body.len() >= BODY_BYTES {
@@ -90,7 +79,7 @@ async fn copy(
             watch.event(&Event::LayerWritten { layer, bytes: BODY_BYTES as u64 });
         }
     }
-    if let Some(upload) = upload.as_mut().filter(|_| !body.is_empty()) {
+    if !body.is_empty() {
         let bytes = body.len() as u64;
         upload.write(body.freeze()).await?;
         watch.event(&Event::LayerWritten { layer, bytes });
@@ -98,22 +87,40 @@ async fn copy(
     Ok(())
 }
 
+/// Sees to it that the repository has a blob that is in memory.
+///
+/// # Errors
+/// Those of the target's registry; [`ConvertError::Stopped`].
+pub(crate) async fn small_blob(
+    to: &End,
+    blob: &Descriptor,
+    bytes: Bytes,
+    stop: &StopSignal,
+) -> Result<(), ConvertError> {
+    if stop.unless(reuse::has(to, blob)).await? {
+        return Ok(());
+    }
+    let mut upload = push::open(to, stop).await?;
+    let sent = stop.unless(upload.write(bytes)).await;
+    push::close(upload, sent, blob.digest, stop).await
+}
+
 /// Puts the configuration of an image.
 ///
 /// # Errors
-/// Those of the target's registry.
-pub(crate) async fn config(to: &End, image: &AssembledImage) -> Result<(), ConvertError> {
-    Ok(to.put_small_blob(&image.config.descriptor, image.config.bytes.clone()).await?)
+/// Those of the target's registry; [`ConvertError::Stopped`].
+pub(crate) async fn config(to: &End, image: &AssembledImage, stop: &StopSignal) -> Result<(), ConvertError> {
+    small_blob(to, &image.config.descriptor, image.config.bytes.clone(), stop).await
 }
 
 /// Puts a manifest or an index under its digest. Says whether the registry lists it beside its subject by itself.
 ///
 /// # Errors
-/// Those of the target's registry.
-pub(crate) async fn manifest(to: &End, document: &Assembled) -> Result<bool, ConvertError> {
+/// Those of the target's registry; [`ConvertError::Stopped`].
+pub(crate) async fn manifest(to: &End, document: &Assembled, stop: &StopSignal) -> Result<bool, ConvertError> {
     let key = document.descriptor.digest.to_string();
-    let receipt = to.put_manifest(&key, &document.descriptor.media_type, document.bytes.clone()).await?;
-    Ok(receipt.subject_acknowledged)
+    let putting = to.put_manifest(&key, &document.descriptor.media_type, document.bytes.clone());
+    Ok(stop.unless(putting).await?.subject_acknowledged)
 }
 
 /// Copies an attestation and its blobs as they are.
@@ -131,8 +138,8 @@ pub(crate) async fn attestation(
         provide_blob(from, to, blob, watch, stop).await?;
     }
     let raw = &attestation.raw;
-    to.put_manifest(&raw.digest.to_string(), raw.document.media_type(), raw.bytes.clone()).await?;
-    Ok(())
+    let key = raw.digest.to_string();
+    stop.unless(to.put_manifest(&key, raw.document.media_type(), raw.bytes.clone())).await.map(drop)
 }
 
 #[cfg(test)]
@@ -147,13 +154,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_stop_ends_every_request_for_a_blob_and_leaves_no_upload_open() {
-        let requests = [Request::BlobHead, Request::Mount, Request::UploadStart];
-        let rows = requests.into_iter().flat_map(|request| [(request, true), (request, false)]);
-        futures::future::join_all(rows.map(|(request, answers)| stopped_at(request, answers))).await;
+        let requests = [Request::BlobHead, Request::Mount, Request::UploadStart, Request::UploadPatch];
+        let rows = requests.into_iter().flat_map(|request| [true, false].map(|is_small| (request, is_small)));
+        let rows = rows.filter(|row| *row != (Request::Mount, true));
+        let rows = rows.flat_map(|row| [true, false].map(|answers| stopped_at(row, answers)));
+        futures::future::join_all(rows).await;
     }
 
-    /// Stops while `request` is under way, which the registry then answers or does not.
-    async fn stopped_at(request: Request, answers: bool) {
+    /// Stops while `request` is under way, which the registry then answers or does not. The blob is copied, or in memory.
+    async fn stopped_at((request, is_small): (Request, bool), answers: bool) {
         let registry = FaultyRegistry::start().await;
         let hosts = vec![HostSettings::plain_http(registry.host())];
         let registries = Registries::new(hosts, Arc::new(NoCredentials)).unwrap();
@@ -172,9 +181,15 @@ mod tests {
             stop.stop(StopReason::Shutdown);
             Some(held).filter(|_| !answers)
         };
-        let (provided, _held) = tokio::join!(provide_blob(&from, &to, &blob, &watch, &signal), stopping);
-        let told = matches!(provided, Err(ConvertError::Stopped(StopReason::Shutdown)));
-        assert!(told, "{request:?}, answered: {answers}: {provided:?}");
-        assert_eq!(registry.content().uploads_open(), 0, "{request:?}, answered: {answers}");
+        let providing = async {
+            match is_small {
+                true => small_blob(&to, &blob, Bytes::from_static(b"its bytes"), &signal).await,
+                false => provide_blob(&from, &to, &blob, &watch, &signal).await,
+            }
+        };
+        let (provided, _held) = tokio::join!(providing, stopping);
+        let what = format!("{request:?}, small: {is_small}, answered: {answers}");
+        assert!(matches!(provided, Err(ConvertError::Stopped(StopReason::Shutdown))), "{what}: {provided:?}");
+        assert_eq!(registry.content().uploads_open(), 0, "{what}");
     }
 }

@@ -1,7 +1,6 @@
 //! Push: the converted blob, from the driver's thread into a chunked upload.
 
 use std::io::{self, Write};
-use std::pin::pin;
 use std::time::Duration;
 
 use accel_driver::Output;
@@ -154,16 +153,39 @@ pub(crate) async fn answered<T>(
     request: impl Future<Output = Result<T, RegistryError>>,
     stop: &StopSignal,
 ) -> Result<T, (ConvertError, Option<T>)> {
-    if let Some(reason) = stop.reason() {
-        return Err((ConvertError::Stopped(reason), None));
+    match stop.reason() {
+        Some(reason) => Err((ConvertError::Stopped(reason), None)),
+        None => answered_late(Box::pin(request), stop).await,
     }
-    let mut request = pin!(request);
-    match stop.unless(request.as_mut()).await {
+}
+
+/// As [`answered`], of a request that is sent even after the stop.
+async fn answered_late<T>(
+    mut request: impl Future<Output = Result<T, RegistryError>> + Unpin,
+    stop: &StopSignal,
+) -> Result<T, (ConvertError, Option<T>)> {
+    match stop.unless(&mut request).await {
         Err(stopped @ ConvertError::Stopped(_)) => {
             let late = tokio::time::timeout(CANCEL_TIME, request).await;
             Err((stopped, late.ok().and_then(Result::ok)))
         }
         answered => answered.map_err(|error| (error, None)),
+    }
+}
+
+/// Closes an upload, if all of it was `sent`; else it is cancelled.
+pub(crate) async fn close(
+    upload: Upload,
+    sent: Result<(), ConvertError>,
+    digest: Digest,
+    stop: &StopSignal,
+) -> Result<(), ConvertError> {
+    match sent {
+        Ok(()) => answered_late(Box::pin(upload.finish(digest)), stop).await.map_err(|(error, _)| error),
+        Err(error) => {
+            cancel(Some(upload)).await;
+            Err(error)
+        }
     }
 }
 

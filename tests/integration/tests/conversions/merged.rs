@@ -3,10 +3,11 @@
 use accel_domain::task::State;
 use accel_domain::{Attestations, FormatOptions, NydusOptions, Output};
 use accel_image::{Manifest, media_type};
-use accel_pipeline::VerifyOptions;
-use accel_test_support::{Fault, ImageBuilder, IndexBuilder, Request, Rule};
+use accel_pipeline::{StopReason, VerifyOptions};
+use accel_test_support::{Fault, FaultyRegistry, ImageBuilder, IndexBuilder, Request, Rule};
 use serde_json::{Value, json};
 
+use crate::interruptions::working;
 use crate::nydus::{self, assert_verified, convert, layered, verify, verify_with};
 use crate::picture::{assert_whole, image, made_of, small};
 use crate::stage::{APP, Stage};
@@ -114,4 +115,39 @@ async fn a_plain_layer_whose_upload_is_lost_is_copied_again() {
     assert_eq!((task.state, task.work.attempts, task.reason.as_str()), (State::Completed, 0, ""));
     let closed = stage.registry.requests_of(Request::UploadPut);
     assert_eq!(closed.iter().filter(|seen| seen.fault.is_some()).count(), 2);
+}
+
+/// A task that makes a merged index of an image and its attestation, in a registry that the source's layers are copied to.
+async fn to_another_registry() -> (Stage, FaultyRegistry, accel_domain::Task) {
+    let other = FaultyRegistry::start().await;
+    let stage = Stage::new().await.with_host(other.host());
+    let image = ImageBuilder::new().layer(&small(1)).push(stage.content(), APP, None);
+    let index = IndexBuilder::new().image(&image).attestation(stage.content(), APP, &image);
+    index.push(stage.content(), APP, Some("1"));
+    let target = format!("{}/fast/app:1", other.host()).parse().unwrap();
+    let task = stage.task_to("library/app:1", target, Output { attestations: Attestations::Carry, ..output() });
+    (stage, other, task)
+}
+
+#[tokio::test]
+async fn a_stop_at_any_request_of_an_upload_leaves_none_open() {
+    let (stage, other, task) = to_another_registry().await;
+    assert_eq!(stage.run(task).await.state, State::Completed);
+    let requests = [Request::UploadStart, Request::UploadPatch, Request::UploadPut];
+    let counted = requests.map(|request| (request, other.requests_of(request).len()));
+    // Blob, bootstrap and configuration; the empty layer, the layer and the configuration of the plain image; the attestation.
+    assert!(counted.iter().all(|(_, count)| *count >= 8), "{counted:?}");
+    for (request, nth) in counted.into_iter().flat_map(|(request, count)| (1..=count).map(move |nth| (request, nth))) {
+        let (stage, other, task) = to_another_registry().await;
+        other.rule(Rule::on(request, Fault::Held).nth(nth));
+        let id = stage.admit(&task).await;
+        let (stop, running) = working(&stage).await;
+        let held = other.held().await;
+        stop.stop(StopReason::Shutdown);
+        held.go();
+        running.await.unwrap();
+        assert_eq!(other.content().uploads_open(), 0, "{request:?} {nth}");
+        let task = stage.finish(&id).await;
+        assert_eq!((task.state, task.work.attempts), (State::Completed, 0), "{request:?} {nth}: {}", task.reason);
+    }
 }
