@@ -9,6 +9,7 @@ use accel_registry::RegistryError;
 use accel_tasks::LayerCache;
 use bytes::Bytes;
 use futures::FutureExt;
+use tracing::warn;
 
 use crate::assemble::{self, Assembled, AssembledImage, Parts};
 use crate::error::ConvertError;
@@ -99,9 +100,17 @@ pub(crate) async fn push<C: LayerCache>(
     let documents = || Box::pin(push_documents(layers, source, assembled));
     match documents().await {
         // It lacks a blob that it said it has. To bring those of the dictionary again costs less than to do the layers again.
-        Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_))) if !assembled.other_blobs.is_empty() => {
-            Box::pin(provide_other_blobs(layers, assembled, Presence::Doubted)).await?;
-            documents().await
+        Err(ConvertError::Registry(lost @ RegistryError::ManifestBlobUnknown(_)))
+            if !assembled.other_blobs.is_empty() =>
+        {
+            match Box::pin(provide_other_blobs(layers, assembled, Presence::Doubted)).await {
+                Ok(()) => documents().await,
+                Err(stopped @ ConvertError::Stopped(_)) => Err(stopped),
+                Err(error) => {
+                    warn!(%error, "the blobs of the chunk dictionary cannot be brought again");
+                    Err(lost.into())
+                }
+            }
         }
         pushed => pushed,
     }

@@ -410,3 +410,17 @@ async fn a_blob_of_the_dictionary_that_was_lost_is_brought_again_and_no_layer_is
         assert_verified(&stage, "1", (APP, "1-nydus")).await;
     }
 }
+
+#[tokio::test]
+async fn a_layer_that_was_lost_is_done_again_though_the_dictionary_has_lost_its_blob() {
+    let (stage, other, base, output) = with_dictionary_elsewhere().await;
+    assert_eq!(convert(&stage, "first", output.clone()).await.state, State::Completed);
+    let lost = stage.manifest(APP, "first").layers[0].digest;
+    stage.registry.rule(Rule::on(Request::ManifestPut, Fault::BlobGone(lost)).path("/manifests/sha256:").once());
+    other.content().remove_blob(BASE, base.layers[0].digest);
+    let task = convert(&stage, "1-nydus", output).await;
+    assert_eq!((task.state, task.reason.as_str(), task.work.attempts), (State::Completed, "", 0));
+    assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (3, 0), "no record is believed any more");
+    assert_has_its_blobs(&stage, "1-nydus");
+    assert_verified(&stage, "1", (APP, "1-nydus")).await;
+}
