@@ -3,7 +3,7 @@
 use accel_domain::task::{State, Task};
 use accel_domain::{FormatOptions, NydusCompressor, NydusOptions, Output};
 use accel_image::{Digest, Manifest};
-use accel_pipeline::StopReason;
+use accel_pipeline::{StopReason, Tally, VerifyOptions, verify_image};
 use accel_test_support::tar::{file, symlink, whiteout};
 use accel_test_support::{Fault, FaultyRegistry, ImageBuilder, IndexBuilder, Request, Rule, noise, tar};
 
@@ -423,4 +423,30 @@ async fn a_layer_that_was_lost_is_done_again_though_the_dictionary_has_lost_its_
     assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (3, 0), "no record is believed any more");
     assert_has_its_blobs(&stage, "1-nydus");
     assert_verified(&stage, "1", (APP, "1-nydus")).await;
+}
+
+#[tokio::test]
+async fn a_blob_that_holds_nothing_and_is_wrong_is_one_difference() {
+    let stage = Stage::new().await;
+    dictionary(&stage, "1", 9).await;
+    beside().push(stage.content(), APP, Some("1"));
+    assert_eq!(convert(&stage, "1-nydus", output_with(&stage, "base/dictionary:1")).await.state, State::Completed);
+    let blob = stage.manifest(APP, "1-nydus").layers[1].digest;
+    let rule = |fault: &Fault| Rule::on(Request::BlobGet, fault.clone()).path(blob);
+    let gone = Fault::status(404);
+    // The last one: where it is read once more, for what it says of itself.
+    let rules = [rule(&Fault::Shorter { by: 10 }), rule(&Fault::WrongBytes), rule(&gone), rule(&gone).from(2)];
+    for rule in rules {
+        stage.registry.clear_rules();
+        stage.registry.rule(rule.clone());
+        let found = nydus::verify(&stage, "1", "1-nydus").await.differences;
+        assert!(found.len() == 1 && found[0].contains(&blob.to_string()), "{rule:?}: {found:#?}");
+    }
+    for rule in [rule(&Fault::status(403)), rule(&Fault::status(403)).from(2)] {
+        stage.registry.clear_rules();
+        stage.registry.rule(rule.clone());
+        let (end, watch, options) = (stage.end(APP), Tally::default(), VerifyOptions::default());
+        let verified = verify_image((&end, "1"), (&end, "1-nydus"), &options, &watch).await;
+        assert!(verified.is_err(), "{rule:?}: a registry that refuses says nothing of the blob");
+    }
 }

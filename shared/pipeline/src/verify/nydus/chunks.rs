@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use accel_driver_nydus::reader::{Bootstrap, ChunkRef, Compressor, InBatch, Inode, Version};
 use accel_image::{Descriptor, Digest};
-use accel_registry::RegistryError;
 use accel_stream::bridge;
 
 use super::blob::compare;
 use super::layers::Doubt;
+use super::originals::fault_of_blob;
 use super::stored::Stored;
 use super::{Whole, originals};
 use crate::error::ConvertError;
@@ -75,7 +75,7 @@ impl Ends<'_> {
         whole: &Whole,
         mut chunks: Chunks,
         source_bytes: u64,
-        doubts: Vec<Doubt>,
+        mut doubts: Vec<Doubt>,
         mut report: VerifyReport,
     ) -> Result<VerifyReport, ConvertError> {
         if let Some(named) = chunks.originals.take() {
@@ -118,6 +118,9 @@ impl Ends<'_> {
             let named = named.into_values().collect();
             let found;
             (found, left) = self.compare_blob(place, layer, (chunks.stored, named, left), report.empty()).await?;
+            if !found.is_right() {
+                doubts.retain(|doubt| doubt.blob(whole).digest != layer.digest); // it is wrong, wherever it stands
+            }
             report.add(found);
         }
         self.check_doubts(whole, chunks.version, doubts, report).await
@@ -139,15 +142,11 @@ impl Ends<'_> {
             (worked, left)
         });
         let (fed, worked) = tokio::join!(feed(self.target, layer, 0, sender, |_| ()), work);
-        match fed {
-            // The blob that the target's registry has is not the blob that its manifest names.
-            Err(error @ RegistryError::Mismatch { .. }) => {
+        match fault_of_blob(fed)? {
+            Ok(()) => worked.map_err(|_| ConvertError::Panicked(layer.digest)),
+            Err(error) => {
                 found.differs(format!("{place}: {error}"));
                 Ok((found, most))
-            }
-            fed => {
-                fed?;
-                worked.map_err(|_| ConvertError::Panicked(layer.digest))
             }
         }
     }

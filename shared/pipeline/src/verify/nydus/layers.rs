@@ -10,6 +10,7 @@ use accel_image::{Descriptor, Digest};
 use accel_stream::{Limits, bridge};
 
 use super::Whole;
+use super::originals::fault_of_blob;
 use super::overlay::Overlay;
 use crate::error::ConvertError;
 use crate::feed::{DEPTH, feed};
@@ -29,6 +30,12 @@ pub(super) struct Doubt {
     at: usize,
     /// Chunks that files of the layer have.
     chunks: HashSet<Digest>,
+}
+
+impl Doubt {
+    pub(super) fn blob<'w>(&self, whole: &'w Whole) -> &'w Descriptor {
+        &whole.target[self.at].0
+    }
 }
 
 impl Origins {
@@ -71,12 +78,20 @@ impl Ends<'_> {
         doubts: Vec<Doubt>,
         mut report: VerifyReport,
     ) -> Result<VerifyReport, ConvertError> {
-        for Doubt { at, chunks } in doubts {
-            let ((blob, _), (layer, _)) = (&whole.target[at], &whole.source[at]);
-            let what = match self.names_all(blob, version, chunks).await? {
-                Ok(true) => continue,
-                Ok(false) => "its own bootstrap does not name their chunks".to_owned(),
-                Err(fault) => fault.to_string(),
+        for doubt in doubts {
+            let (blob, (layer, _)) = (doubt.blob(whole), &whole.source[doubt.at]);
+            let named = match self.names_all(blob, version, doubt.chunks).await {
+                Err(ConvertError::Registry(error)) => fault_of_blob(Err(error))?,
+                named => Ok(named?),
+            };
+            let what = match named {
+                Ok(Ok(true)) => continue,
+                Ok(Ok(false)) => "its own bootstrap does not name their chunks".to_owned(),
+                Ok(Err(fault)) => fault.to_string(),
+                Err(error) => {
+                    report.differs(format!("{}: layer {}: {error}", whole.name, blob.digest));
+                    continue;
+                }
             };
             let (name, blob, layer) = (&whole.name, blob.digest, layer.digest);
             report.differs(format!(

@@ -92,7 +92,7 @@ impl Ends<'_> {
             while download.next().await?.is_some() {}
             Ok(())
         };
-        fault_of_blob(read.await)
+        Ok(fault_of_blob(read.await)?.err())
     }
 
     /// Notes what is wrong with an index in `found`, which is empty.
@@ -125,7 +125,7 @@ impl Ends<'_> {
         let (index_fed, fed, worked) = tokio::join!(index_fed, feed(self.target, original, 0, sender, |_| ()), work);
         let worked = worked.map_err(|_| ConvertError::Panicked(original.digest))?;
         for fed in [index_fed, fed] {
-            if let Some(error) = fault_of_blob(fed)? {
+            if let Err(error) = fault_of_blob(fed)? {
                 found.differs(format!("{place}: {error}"));
                 return Ok(found);
             }
@@ -134,12 +134,12 @@ impl Ends<'_> {
     }
 }
 
-/// The error that says that a blob of the target's registry is not what its digest says, or not there.
-fn fault_of_blob(read: Result<(), RegistryError>) -> Result<Option<RegistryError>, ConvertError> {
+/// What was read of a blob of the target's registry, or the error that says that the blob is not what its digest says, or not
+/// there.
+pub(super) fn fault_of_blob<T>(read: Result<T, RegistryError>) -> Result<Result<T, RegistryError>, ConvertError> {
     match read {
-        Ok(()) => Ok(None),
-        Err(error @ (RegistryError::Mismatch { .. } | RegistryError::BlobNotFound(_))) => Ok(Some(error)),
-        Err(error) => Err(error.into()),
+        Err(error @ (RegistryError::Mismatch { .. } | RegistryError::BlobNotFound(_))) => Ok(Err(error)),
+        read => Ok(Ok(read?)),
     }
 }
 
