@@ -119,17 +119,6 @@ impl End {
         }
     }
 
-    /// See [`Repository::put_small_blob`].
-    ///
-    /// # Errors
-    /// See [`RegistryError`].
-    pub async fn put_small_blob(&self, descriptor: &Descriptor, bytes: Bytes) -> Result<(), RegistryError> {
-        match self {
-            Self::Registry(repository) => repository.put_small_blob(descriptor, bytes).await,
-            Self::Layout(layout) => Ok(layout.put_small_blob(descriptor, bytes).await?),
-        }
-    }
-
     /// See [`Repository::put_manifest`].
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //!
 //! A broken PATCH is taken up again at the offset that the server has; a closing PUT whose answer is lost is looked up.
 
-use accel_image::{Descriptor, Digest};
+use accel_image::Digest;
 use bytes::Bytes;
 use oci_client::errors::OciErrorCode;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
@@ -14,9 +14,6 @@ use crate::error::{Object, RegistryError};
 use crate::registries::Repository;
 use crate::token::Access;
 use crate::transport::Request;
-
-/// How often a small blob is sent from its beginning.
-const SMALL_BLOB_SESSIONS: u32 = 3;
 
 /// An open upload.
 pub(crate) struct Session {
@@ -33,29 +30,6 @@ impl Repository {
         request.body = Some(Bytes::new());
         let answer = self.host.send_patiently(&request).await?;
         Session::from_answer(self, &answer)
-    }
-
-    /// Uploads a blob that is in memory, unless it is there already.
-    ///
-    /// # Errors
-    /// See [`RegistryError`].
-    pub async fn put_small_blob(&self, descriptor: &Descriptor, bytes: Bytes) -> Result<(), RegistryError> {
-        if self.has_blob(descriptor.digest).await? == Some(descriptor.size) {
-            return Ok(());
-        }
-        for _ in 1..SMALL_BLOB_SESSIONS {
-            match self.send_small_blob(descriptor.digest, bytes.clone()).await {
-                Err(error @ RegistryError::UploadLost { .. }) => tracing::warn!(%error, "sending the blob again"),
-                settled => return settled,
-            }
-        }
-        self.send_small_blob(descriptor.digest, bytes).await
-    }
-
-    async fn send_small_blob(&self, digest: Digest, bytes: Bytes) -> Result<(), RegistryError> {
-        let mut session = self.start_session().await?;
-        session.write(bytes).await?;
-        session.finish(digest).await
     }
 }
 

@@ -84,7 +84,9 @@ async fn write_image(end: &End, tag: &str) -> Digest {
         r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
     ));
     let described = Descriptor::of(media_type::OCI_CONFIG, &config);
-    end.put_small_blob(&described, config).await.unwrap();
+    let mut upload = end.start_upload().await.unwrap();
+    upload.write(config).await.unwrap();
+    upload.finish(described.digest).await.unwrap();
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[{}]}}"#,
         media_type::OCI_MANIFEST,

@@ -32,7 +32,9 @@ async fn write_image(end: &End, tag: &str) -> (Descriptor, Bytes) {
     upload.finish(Digest::of(&layer)).await.unwrap();
     let layer = Descriptor::of(media_type::OCI_LAYER, &layer);
     let config = Descriptor::of(media_type::OCI_CONFIG, b"{}");
-    end.put_small_blob(&config, Bytes::from_static(b"{}")).await.unwrap();
+    let mut upload = end.start_upload().await.unwrap();
+    upload.write(Bytes::from_static(b"{}")).await.unwrap();
+    upload.finish(config.digest).await.unwrap();
     let text = format!(
         r#"{{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[{}]}}"#,
         media_type::OCI_MANIFEST,

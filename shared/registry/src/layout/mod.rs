@@ -229,19 +229,6 @@ impl Layout {
         Ok(found.freeze())
     }
 
-    /// Keeps a blob that is in memory, unless it is there already.
-    ///
-    /// # Errors
-    /// See [`LayoutError`].
-    pub async fn put_small_blob(&self, descriptor: &Descriptor, bytes: Bytes) -> Result<(), LayoutError> {
-        if self.has_blob(descriptor.digest).await?.is_some() {
-            return Ok(());
-        }
-        let mut upload = self.start_upload().await?;
-        upload.write(bytes).await?;
-        upload.finish(descriptor.digest).await
-    }
-
     pub(crate) async fn download(&self, descriptor: &Descriptor, start: u64) -> Result<FileDownload, LayoutError> {
         let (store, descriptor) = (self.store.clone(), descriptor.clone());
         blocking(move || FileDownload::open(&store, &descriptor, start)).await

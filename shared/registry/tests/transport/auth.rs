@@ -10,7 +10,6 @@ use accel_registry::{
     CredentialError, Credentials, HostSettings, Login, LoginFuture, RegistryError, StaticCredentials,
 };
 use base64::Engine as _;
-use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::double::{Asked, Double, Memory, REPOSITORY, Reply, reply};
@@ -256,7 +255,6 @@ async fn a_login_that_cannot_be_looked_up_has_the_class_of_its_cause() {
     ];
     for (cause, class) in rows {
         let end = double.end_with(double.settings(), Arc::new(Broken(cause)));
-        let error = end.put_small_blob(&accel_image::Descriptor::of("x", b"x"), Bytes::from_static(b"x")).await;
-        assert_eq!(error.unwrap_err().class(), class);
+        assert_eq!(end.start_upload().await.map(drop).unwrap_err().class(), class);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use accel_domain::{ErrorClass, Retry};
-use accel_image::{Descriptor, Digest, media_type};
+use accel_image::{Digest, media_type};
 use accel_registry::RegistryError;
 use bytes::Bytes;
 
@@ -118,7 +118,7 @@ async fn an_upload_that_the_server_forgot_is_lost() {
 }
 
 #[tokio::test]
-async fn bytes_that_arrived_wrongly_are_sent_again() {
+async fn bytes_that_arrived_wrongly_lose_the_upload() {
     let seen = AtomicUsize::new(0);
     let double = Double::with_fault(move |asked, memory| {
         if nth(asked, "PATCH", 1, &seen) {
@@ -129,9 +129,10 @@ async fn bytes_that_arrived_wrongly_are_sent_again() {
     })
     .await;
     let bytes = Bytes::from_static(b"hello");
-    let descriptor = Descriptor::of("x", &bytes);
-    double.end().put_small_blob(&descriptor, bytes.clone()).await.unwrap();
-    assert_eq!(double.memory(|memory| memory.blobs.get(&descriptor.digest.to_string()).cloned()), Some(bytes));
+    let error = send(&double.end(), &bytes, 5).await.unwrap_err();
+    assert!(matches!(error, RegistryError::UploadLost { .. }), "{error}");
+    send(&double.end(), &bytes, 5).await.unwrap();
+    assert_eq!(double.memory(|memory| memory.blobs.get(&Digest::of(&bytes).to_string()).cloned()), Some(bytes));
 }
 
 #[tokio::test]
