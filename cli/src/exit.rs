@@ -86,7 +86,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
 /// What the error is about in the end.
 fn cause(error: &ConvertError) -> &ConvertError {
     match error {
-        ConvertError::Dictionary { source, .. } => cause(source),
+        ConvertError::Dictionary { source, .. } | ConvertError::LostBeside(source) => cause(source),
         error => error,
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use accel_driver_nydus::ChunkDictionary;
 use accel_driver_nydus::reader::Bootstrap;
 use accel_image::{Descriptor, Digest};
-use accel_registry::{End, RegistryError};
+use accel_registry::End;
 use accel_stream::{EntryKind, LayerReader, Limits, StreamError, TarReader, bridge};
 
 use crate::error::ConvertError;
@@ -63,8 +63,8 @@ pub(crate) async fn read(
     seen: impl Fn(u64),
 ) -> Result<Result<ReadBootstrap, String>, ConvertError> {
     match read_what(Wanted::BOOTSTRAP, end, layer, limits, seen).await {
-        // The blob that the registry has is not the blob that the manifest names.
-        Err(ConvertError::Registry(error @ RegistryError::Mismatch { .. })) => Ok(Err(error.to_string())),
+        // The registry does not have the blob that the manifest names, or another in its place.
+        Err(ConvertError::Registry(error)) if error.is_of_the_blob() => Ok(Err(error.to_string())),
         read => read,
     }
 }

@@ -8,13 +8,12 @@ use accel_image::{Descriptor, Digest, Document, media_type};
 use accel_registry::RegistryError;
 use accel_tasks::LayerCache;
 use bytes::Bytes;
-use futures::FutureExt;
-use tracing::warn;
 
 use crate::assemble::{self, Assembled, AssembledImage, Parts};
 use crate::error::ConvertError;
 use crate::layer::{LayerReport, Layers};
 use crate::nydus::merged;
+use crate::publish::Presence;
 use crate::source::{Source, SourceImage};
 use crate::watch::Event;
 use crate::{drivers, publish};
@@ -100,27 +99,16 @@ pub(crate) async fn push<C: LayerCache>(
     let documents = || Box::pin(push_documents(layers, source, assembled));
     match documents().await {
         // It lacks a blob that it said it has. To bring those of the dictionary again costs less than to do the layers again.
-        Err(ConvertError::Registry(lost @ RegistryError::ManifestBlobUnknown(_)))
-            if !assembled.other_blobs.is_empty() =>
-        {
+        Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_))) if !assembled.other_blobs.is_empty() => {
             match Box::pin(provide_other_blobs(layers, assembled, Presence::Doubted)).await {
                 Ok(()) => documents().await,
-                Err(stopped @ ConvertError::Stopped(_)) => Err(stopped),
-                Err(error) => {
-                    warn!(%error, "the blobs of the chunk dictionary cannot be brought again");
-                    Err(lost.into())
-                }
+                // It may be a layer that the target lacks; if not, this is what is told.
+                Err(error) if error.is_of_a_lost_blob() => Err(ConvertError::LostBeside(Box::new(error))),
+                Err(error) => Err(error),
             }
         }
         pushed => pushed,
     }
-}
-
-/// Whether the target's registry is asked if it has a blob, or would not be believed.
-#[derive(Debug, Clone, Copy)]
-enum Presence {
-    Asked,
-    Doubted,
 }
 
 /// Sees to it that the target's repository has the blobs of the chunk dictionary that manifests list. One that is being copied
@@ -134,10 +122,7 @@ async fn provide_other_blobs<C: LayerCache>(
     let Some(dictionary) = layers.dictionary else { return Ok(()) };
     for blob in &assembled.other_blobs {
         watch.event(&Event::LayerStarted { layer: blob.digest, size: blob.size });
-        let provide = || match presence {
-            Presence::Asked => publish::provide_blob(&dictionary.end, &job.target, blob, *watch, stop).boxed(),
-            Presence::Doubted => publish::provide_blob_again(&dictionary.end, &job.target, blob, *watch, stop).boxed(),
-        };
+        let provide = || publish::provide_blob(&dictionary.end, &job.target, (blob, presence), *watch, stop);
         let provided = layers.again(provide).await;
         provided.map_err(|error| dictionary.blame(blob.digest, error))?;
     }
@@ -178,7 +163,9 @@ async fn push_plain<C: LayerCache>(
     if !job.source.same_repository(&job.target) {
         for layer in &from.manifest.layers {
             watch.event(&Event::LayerStarted { layer: layer.digest, size: layer.size });
-            layers.again(|| publish::provide_blob(&job.source, &job.target, layer, *watch, stop)).await?;
+            layers
+                .again(|| publish::provide_blob(&job.source, &job.target, (layer, Presence::Asked), *watch, stop))
+                .await?;
         }
     }
     layers.again(|| publish::config(&job.target, image, stop)).await?;

@@ -86,6 +86,9 @@ pub enum ConvertError {
         /// The target.
         target: String,
     },
+    /// The target lacks a blob of a manifest, and one of the chunk dictionary, which it may be, cannot be brought again.
+    #[error(transparent)]
+    LostBeside(Box<ConvertError>),
     /// Layer records could not be read or written.
     #[error(transparent)]
     Records(#[from] StoreError),
@@ -101,6 +104,16 @@ pub enum ConvertError {
 }
 
 impl ConvertError {
+    /// Whether a blob of the chunk dictionary is not there any more, or is another.
+    pub(crate) fn is_of_a_lost_blob(&self) -> bool {
+        let Self::Dictionary { source, .. } = self else { return false };
+        match &**source {
+            Self::WrongTwice(_) => true,
+            Self::Registry(error) => error.is_of_the_blob(),
+            _ => false,
+        }
+    }
+
     /// What the error means for the task.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
@@ -108,7 +121,7 @@ impl ConvertError {
             Self::Registry(error) => error.class(),
             Self::Layer { source, .. } | Self::Image { source, .. } => source.class(),
             Self::Records(error) => error.class(),
-            Self::Dictionary { source, .. } => source.class(),
+            Self::Dictionary { source, .. } | Self::LostBeside(source) => source.class(),
             Self::BlobsLost { .. } => ErrorClass::BACKOFF,
             // Where somebody else has the task, nothing is recorded; where only the target was lost, it goes on later.
             Self::Stopped(

@@ -172,7 +172,7 @@ pub(crate) async fn convert_source<C: LayerCache>(
 ) -> Result<Outcome, ConvertError> {
     match Box::pin(convert(layers, source)).await {
         // A blob that a record promised is gone: the records go, and the layers are done again, once.
-        Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_))) => {
+        Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_)) | ConvertError::LostBeside(_)) => {
             forget(layers, source).await?;
             match Box::pin(convert(layers, source)).await {
                 Err(ConvertError::Registry(RegistryError::ManifestBlobUnknown(_))) => {

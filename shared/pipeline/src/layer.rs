@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::error::ConvertError;
 use crate::image::Job;
 use crate::plan::{self, PlannedLayer};
+use crate::publish::Presence;
 use crate::source::Source;
 use crate::watch::{Event, LayerEnd, Observer, StopSignal};
 use crate::{drivers, inspect, nydus, publish, pull, push, reuse};
@@ -149,7 +150,8 @@ impl<C: LayerCache> Layers<'_, C> {
         if media_type::is_foreign_layer(&planned.descriptor.media_type) {
             return Ok(());
         }
-        publish::provide_blob(&self.job.source, &self.job.target, &planned.descriptor, self.watch, &self.stop).await
+        let blob = (&planned.descriptor, Presence::Asked);
+        publish::provide_blob(&self.job.source, &self.job.target, blob, self.watch, &self.stop).await
     }
 
     fn kept_record(&self, planned: &PlannedLayer, reason: String) -> LayerRecord {
@@ -183,7 +185,7 @@ impl<C: LayerCache> Layers<'_, C> {
             return Err(error);
         }
         if let Some(upload) = upload {
-            upload.finish(converted.digest).await?;
+            push::close(upload, Ok(()), converted.digest, &self.stop).await?;
         }
         let mut descriptor = Descriptor::new(converted.media_type, converted.digest, converted.size);
         descriptor.annotations = converted.annotations;

@@ -11,6 +11,13 @@ use crate::source::Attestation;
 use crate::watch::{Event, Observer, StopSignal};
 use crate::{push, reuse};
 
+/// Whether a registry is asked if it has a blob, or would not be believed: it has said so, and lacks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Asked,
+    Doubted,
+}
+
 /// Sees to it that the repository of `to` has a blob that `from` has: nothing, a mount, or a copy.
 ///
 /// # Errors
@@ -18,29 +25,16 @@ use crate::{push, reuse};
 pub(crate) async fn provide_blob(
     from: &End,
     to: &End,
-    blob: &Descriptor,
+    (blob, presence): (&Descriptor, Presence),
     watch: &dyn Observer,
     stop: &StopSignal,
 ) -> Result<(), ConvertError> {
     let is_there = || stop.unless(reuse::has(to, blob));
-    if is_there().await? || (mount(from, to, blob, stop).await? && is_there().await?) {
+    let is_believed = presence == Presence::Asked;
+    if is_believed && is_there().await? {
         return Ok(());
     }
-    copy_blob(from, to, blob, watch, stop).await
-}
-
-/// The same for a repository that has said that it has the blob, and lacks it: a mount or a copy, and nothing is asked.
-///
-/// # Errors
-/// Those of the two ends; [`ConvertError::Stopped`].
-pub(crate) async fn provide_blob_again(
-    from: &End,
-    to: &End,
-    blob: &Descriptor,
-    watch: &dyn Observer,
-    stop: &StopSignal,
-) -> Result<(), ConvertError> {
-    if mount(from, to, blob, stop).await? {
+    if mount(from, to, blob, stop).await? && (!is_believed || is_there().await?) {
         return Ok(());
     }
     copy_blob(from, to, blob, watch, stop).await
@@ -135,7 +129,7 @@ pub(crate) async fn attestation(
     stop: &StopSignal,
 ) -> Result<(), ConvertError> {
     for blob in std::iter::once(&attestation.manifest.config).chain(&attestation.manifest.layers) {
-        provide_blob(from, to, blob, watch, stop).await?;
+        provide_blob(from, to, (blob, Presence::Asked), watch, stop).await?;
     }
     let raw = &attestation.raw;
     let key = raw.digest.to_string();
@@ -153,11 +147,12 @@ mod tests {
     use crate::watch::{Stop, StopReason, Tally};
 
     #[tokio::test]
-    async fn a_stop_ends_every_request_for_a_blob_and_leaves_no_upload_open() {
-        let requests = [Request::BlobHead, Request::Mount, Request::UploadStart, Request::UploadPatch];
-        let rows = requests.into_iter().flat_map(|request| [true, false].map(|is_small| (request, is_small)));
-        let rows = rows.filter(|row| *row != (Request::Mount, true));
-        let rows = rows.flat_map(|row| [true, false].map(|answers| stopped_at(row, answers)));
+    async fn a_stop_ends_every_request_before_the_closing_one_and_leaves_no_upload_open() {
+        use Request::{BlobGet, BlobHead, Mount, UploadPatch, UploadStart};
+        let copied = [BlobHead, Mount, UploadStart, BlobGet, UploadPatch].map(|request| (request, false));
+        let small = [BlobHead, UploadStart, UploadPatch].map(|request| (request, true));
+        let rows =
+            copied.into_iter().chain(small).flat_map(|row| [true, false].map(|answers| stopped_at(row, answers)));
         futures::future::join_all(rows).await;
     }
 
@@ -184,7 +179,7 @@ mod tests {
         let providing = async {
             match is_small {
                 true => small_blob(&to, &blob, Bytes::from_static(b"its bytes"), &signal).await,
-                false => provide_blob(&from, &to, &blob, &watch, &signal).await,
+                false => provide_blob(&from, &to, (&blob, Presence::Asked), &watch, &signal).await,
             }
         };
         let (provided, _held) = tokio::join!(providing, stopping);

@@ -155,25 +155,26 @@ pub(crate) async fn answered<T>(
 ) -> Result<T, (ConvertError, Option<T>)> {
     match stop.reason() {
         Some(reason) => Err((ConvertError::Stopped(reason), None)),
-        None => answered_late(Box::pin(request), stop).await,
+        None => heard_out(Box::pin(request), stop).await,
     }
 }
 
 /// As [`answered`], of a request that is sent even after the stop.
-async fn answered_late<T>(
+async fn heard_out<T>(
     mut request: impl Future<Output = Result<T, RegistryError>> + Unpin,
     stop: &StopSignal,
 ) -> Result<T, (ConvertError, Option<T>)> {
     match stop.unless(&mut request).await {
         Err(stopped @ ConvertError::Stopped(_)) => {
-            let late = tokio::time::timeout(CANCEL_TIME, request).await;
+            let late = tokio::time::timeout(TIME_AFTER_STOP, request).await;
             Err((stopped, late.ok().and_then(Result::ok)))
         }
         answered => answered.map_err(|error| (error, None)),
     }
 }
 
-/// Closes an upload, if all of it was `sent`; else it is cancelled.
+/// Closes an upload, if all of it was `sent`; else it is cancelled. An answer that comes late counts: the blob is there, and whoever
+/// goes on hears of the stop.
 pub(crate) async fn close(
     upload: Upload,
     sent: Result<(), ConvertError>,
@@ -181,7 +182,10 @@ pub(crate) async fn close(
     stop: &StopSignal,
 ) -> Result<(), ConvertError> {
     match sent {
-        Ok(()) => answered_late(Box::pin(upload.finish(digest)), stop).await.map_err(|(error, _)| error),
+        Ok(()) => match heard_out(Box::pin(upload.finish(digest)), stop).await {
+            Ok(()) | Err((_, Some(()))) => Ok(()),
+            Err((error, None)) => Err(error),
+        },
         Err(error) => {
             cancel(Some(upload)).await;
             Err(error)
@@ -189,14 +193,14 @@ pub(crate) async fn close(
     }
 }
 
-/// How long a registry may take to answer after the stop, and then to forget it. Both, and the record of what
-/// was done, have to fit into the ten seconds that an invocation keeps back for its end.
-const CANCEL_TIME: Duration = Duration::from_secs(4);
+/// How long a registry may take to answer a request that is under way at the stop, and then to forget an upload. Both, and the
+/// record of what was done, have to fit into the ten seconds that an invocation keeps back for its end.
+const TIME_AFTER_STOP: Duration = Duration::from_secs(4);
 
 /// Frees what the registry keeps of an upload that nobody will finish. A registry that does not answer in time keeps
 /// it until it cleans up by itself.
 pub(crate) async fn cancel(upload: Option<Upload>) {
     if let Some(upload) = upload {
-        drop(tokio::time::timeout(CANCEL_TIME, upload.cancel()).await);
+        drop(tokio::time::timeout(TIME_AFTER_STOP, upload.cancel()).await);
     }
 }

@@ -267,6 +267,17 @@ impl RegistryError {
         }
     }
 
+    /// Whether a blob is not there, or is not what its digest and size say: what is wrong is the blob, not the way to it.
+    #[must_use]
+    pub const fn is_of_the_blob(&self) -> bool {
+        matches!(
+            self,
+            Self::Mismatch { .. }
+                | Self::BlobNotFound(_)
+                | Self::Layout(LayoutError::Mismatch { .. } | LayoutError::BlobNotFound { .. })
+        )
+    }
+
     /// Whether the login was refused.
     pub(crate) fn is_unauthorized(&self) -> bool {
         self.refused().is_some_and(|refused| refused.refusal == Refusal::Unauthorized)

@@ -87,7 +87,7 @@ impl Session {
         }
     }
 
-    /// Closes the upload.
+    /// Closes the upload. One that the registry refuses to close is cancelled.
     pub(crate) async fn finish(self, digest: Digest) -> Result<(), RegistryError> {
         let mut request = self.request(Method::PUT, &[201, 204]);
         request.action.object = Object::UploadOf(digest);
@@ -104,7 +104,12 @@ impl Session {
             if in_doubt && self.has_all_of(digest).await {
                 return Ok(());
             }
-            backoff.wait(error).await?;
+            if let Err(error) = backoff.wait(error).await {
+                if !in_doubt {
+                    self.cancel().await;
+                }
+                return Err(error);
+            }
         }
     }
 

@@ -155,8 +155,10 @@ async fn a_wrong_digest_is_not_kept() {
     let mut upload = end.start_upload().await.unwrap();
     upload.write(Bytes::from_static(b"hellx")).await.unwrap();
     let error = upload.finish(Digest::of(b"hello")).await.unwrap_err();
-    assert!(matches!(error, RegistryError::Layout(LayoutError::Mismatch { .. })), "{error}");
+    assert!(matches!(error, RegistryError::Layout(LayoutError::Mismatch { .. })) && error.is_of_the_blob(), "{error}");
     assert_eq!(error.class(), ErrorClass::Permanent);
+    let missing = end.open_blob(&Descriptor::of("x", b"x"), 0).await.map(drop).unwrap_err();
+    assert!(missing.is_of_the_blob(), "{missing}");
     let mut upload = end.start_upload().await.unwrap();
     upload.write(Bytes::from_static(b"hello")).await.unwrap();
     upload.cancel().await;

@@ -89,7 +89,7 @@ impl<'a> Overlay<'a> {
                 let (name, number) = entry?;
                 let child = self.tree.directory(below).and_then(|directory| directory.child(name));
                 let Some(child) = child.filter(|child| self.tree.directory(*child).is_some()) else { continue };
-                let node = layer.glance(number)?;
+                let node = layer.unchecked_node(number)?;
                 if node.kind == mode::DIRECTORY {
                     open.push((node, child));
                 }
@@ -150,7 +150,7 @@ impl<'a> Overlay<'a> {
     fn see(&self, seen: &mut Seen, number: u32, path_bytes: u64) -> Result<Node<'a>, FormatError> {
         seen.count()?;
         seen.path(path_bytes)?;
-        let node = self.layer.entry(number, seen)?;
+        let node = self.layer.node_of_entry(number, seen)?;
         if !seen.inode(self.layer, &node)? && node.links == 1 {
             return Err(FormatError::Part { what: "inode", reason: "a file has more names than it says" });
         }

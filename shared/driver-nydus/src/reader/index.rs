@@ -1,7 +1,7 @@
 //! An index into an original layer, held to that layer: every span is inflated as a runtime does, and every chunk in it
 //! compared with its digest.
 //!
-//! Both blobs are read once, from front to back. What is held is a span's window, input and output, 56 bytes a span and 12 a
+//! Both blobs are read once, from front to back. What is held is a span's window and output, twice its input, 56 bytes a span and 12 a
 //! chunk. Spans may overlap only as far as those of a right index do, and chunks of a span not at all, so that the work is
 //! bounded by the layer's length.
 
@@ -86,7 +86,7 @@ fn check_header(blob: &Blob, spans: &[Span], index: &mut dyn Read) -> Result<(),
     index.read_exact(&mut header).map_err(|_| FormatError::Tail("its index ends too early"))?;
     let windows = spans.iter().map(|span| u64::from(span.window_bytes)).sum();
     let arrays = Arrays { chunks: blob.chunk_count, spans: spans.len() as u32, window_bytes: windows };
-    if header[IN_HEADER..][..Arrays::HEADER_BYTES] != arrays.in_header() || blob.meta.bytes != arrays.bytes() {
+    if header[IN_HEADER..][..Arrays::HEADER_BYTES] != arrays.in_header() {
         return Err(FormatError::Tail("the header of its index is about other chunks or spans"));
     }
     Ok(())

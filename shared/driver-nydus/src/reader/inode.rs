@@ -63,22 +63,22 @@ impl Bootstrap {
         }
     }
 
-    /// The inode of this number, whose attributes are not looked at.
-    pub(crate) fn glance(&self, number: u32) -> Result<Node<'_>, FormatError> {
+    /// The inode of this number, whose extended attributes are not looked at.
+    pub(crate) fn unchecked_node(&self, number: u32) -> Result<Node<'_>, FormatError> {
         match &self.layout {
             Layout::V5(records) => records.node(self.at(), number),
-            Layout::V6 { inodes, .. } => self.read_inode(inodes + u64::from(number) * SLOT_BYTES, number),
+            Layout::V6 { inodes, .. } => self.unchecked_inode_at(inodes + u64::from(number) * SLOT_BYTES, number),
         }
     }
 
     fn inode_at(&self, start: u64, number: u32) -> Result<Node<'_>, FormatError> {
-        let node = self.read_inode(start, number)?;
+        let node = self.unchecked_inode_at(start, number)?;
         Xattrs(node.xattrs.get(XATTR_HEADER_BYTES..).unwrap_or_default()).try_for_each(|entry| entry.map(drop))?;
         Ok(node)
     }
 
-    /// An inode whose attributes are not looked at.
-    fn read_inode(&self, start: u64, number: u32) -> Result<Node<'_>, FormatError> {
+    /// An inode whose extended attributes are not looked at.
+    fn unchecked_inode_at(&self, start: u64, number: u32) -> Result<Node<'_>, FormatError> {
         let at = Bytes(self.at().slice(WHAT, start, INODE_BYTES)?);
         let format = at.u16(WHAT, 0)?;
         if format & 1 != EXTENDED_INODE {

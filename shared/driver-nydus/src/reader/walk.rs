@@ -73,15 +73,16 @@ impl Bootstrap {
 
     fn see(&self, number: u32, path: &[u8], seen: &mut Seen) -> Result<(Node<'_>, Inode), FormatError> {
         seen.path(path.len() as u64)?;
-        let node = self.entry(number, seen)?;
+        let node = self.node_of_entry(number, seen)?;
         let is_again = !seen.inode(self, &node)?;
         let shown = self.inode(&node, is_again)?;
         Ok((node, shown))
     }
 
-    /// The inode that an entry of a directory refers to by this number. Its attributes are looked at once, whatever names it has.
-    pub(crate) fn entry(&self, number: u32, seen: &Seen) -> Result<Node<'_>, FormatError> {
-        if seen.has(number) { self.glance(number) } else { self.node(number) }
+    /// The inode that an entry of a directory refers to by this number. Its extended attributes are
+    /// looked at once, whatever names it has.
+    pub(crate) fn node_of_entry(&self, number: u32, seen: &Seen) -> Result<Node<'_>, FormatError> {
+        if seen.has(number) { self.unchecked_node(number) } else { self.node(number) }
     }
 
     /// Inodes of RAFS v5 have a digest.

@@ -44,9 +44,8 @@ pub(super) async fn inspect(
 fn count(read: &ReadBootstrap, limits: Limits) -> Result<BootstrapContents, String> {
     let ReadBootstrap { bootstrap, bytes, .. } = read;
     let mut counted = empty(bootstrap, *bytes);
-    let mut linked = std::collections::HashSet::new();
     let walked = bootstrap.walk(limits, &mut |path, inode| {
-        if inode.kind != EntryKind::Directory && inode.nlink > 1 && !linked.insert(inode.nid) {
+        if inode.is_again {
             counted.hardlinks += 1;
         } else {
             add(&mut counted, path, inode);

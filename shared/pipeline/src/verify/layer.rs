@@ -146,8 +146,8 @@ impl Ends<'_> {
         );
         let (files, checked, report) = worked.map_err(|_| ConvertError::Panicked(layer))?;
         let checked = match (blob_fed.and(toc_fed), checked) {
-            // The blob that the target's registry has is not the blob that its manifest names.
-            (Err(error @ RegistryError::Mismatch { .. }), _) => Err(error.to_string()),
+            // The target's registry does not have the blob that its manifest names, or another in its place.
+            (Err(error), _) if error.is_of_the_blob() => Err(error.to_string()),
             (Err(error), _) => return Err(error.into()),
             (Ok(()), checked) => checked.map_err(|fault| fault.to_string()),
         };

@@ -17,6 +17,7 @@ use accel_driver::DriverError;
 use accel_driver_nydus::reader::{Bootstrap, Inode};
 use accel_driver_nydus::{BLOB, BOOTSTRAP, FS_VERSION};
 use accel_image::{Descriptor, Digest, Hasher, media_type};
+use accel_registry::RegistryError;
 use accel_stream::{Entry, EntryKind, LayerReader, LayerSums, Limits, StreamError, TarReader, bridge};
 
 use super::layer::{Ends, shown};
@@ -40,6 +41,13 @@ pub(super) struct Whole {
     pub(super) name: String,
     pub(super) source: Vec<(Descriptor, Digest)>,
     pub(super) target: Vec<(Descriptor, Digest)>,
+}
+
+impl Whole {
+    /// All layers of the target but the one with the bootstrap.
+    fn blobs(&self) -> &[(Descriptor, Digest)] {
+        self.target.split_last().map_or(&[], |(_, blobs)| blobs)
+    }
 }
 
 /// What the pass over a bootstrap leaves behind.
@@ -196,6 +204,15 @@ fn walk(
         each(tar.entry(), is_file.then(|| content.sum()))?;
     }
     tar.into_inner().finish()
+}
+
+/// What was read of a blob of the target's registry, or the error that says that the blob is not what its digest says, or not
+/// there.
+fn or_fault_of_blob<T>(read: Result<T, RegistryError>) -> Result<Result<T, RegistryError>, ConvertError> {
+    match read {
+        Err(error) if error.is_of_the_blob() => Ok(Err(error)),
+        read => Ok(Ok(read?)),
+    }
 }
 
 /// The comparison of all paths. Synchronous.

@@ -216,6 +216,15 @@ async fn a_subject_that_the_registry_keeps_is_told() {
 }
 
 #[tokio::test]
+async fn an_upload_that_the_registry_does_not_close_is_cancelled() {
+    let full = |asked: &Asked| (asked.method == "PUT").then(|| refuse(403, "DENIED", "storage resource will exceed"));
+    let double = Double::with_fault(move |asked, _| full(asked)).await;
+    let error = send(&double.end(), &pattern(300), 100).await.unwrap_err();
+    assert!(error.to_string().contains("quota") && !error.is_of_the_blob(), "{error}");
+    assert!(double.memory(|memory| memory.uploads.is_empty()));
+}
+
+#[tokio::test]
 async fn refusals_are_told_in_words_and_asked_once() {
     type Row = (u16, &'static str, &'static str, ErrorClass, &'static str);
     let rows: [Row; 5] = [

@@ -271,20 +271,6 @@ fn insert(stage: &Stage, tag: &str, at: usize, stray: &accel_image::Descriptor) 
 }
 
 #[tokio::test]
-async fn a_layer_beside_those_of_the_source_has_to_be_named() {
-    let stage = Stage::new().await;
-    let base = dictionary(&stage, "1", 9).await;
-    image().push(stage.content(), APP, Some("1"));
-    assert_eq!(convert(&stage, "1-nydus", nydus::output()).await.state, State::Completed);
-    let stray = &base.layers[0];
-    stage.content().put_blob(APP, stage.content().blob(BASE, stray.digest).unwrap());
-    insert(&stage, "1-nydus", 2, stray);
-    let report = nydus::verify(&stage, "1", "1-stray").await;
-    let named = |what: &String| what.contains(&stray.digest.to_string()) && what.contains("stands for no layer");
-    assert!(report.differences.iter().any(named), "{:#?}", report.differences);
-}
-
-#[tokio::test]
 async fn no_layer_hides_beside_blobs_of_the_dictionary() {
     let stage = Stage::new().await;
     dictionary(&stage, "1", 9).await;
@@ -423,6 +409,36 @@ async fn a_layer_that_was_lost_is_done_again_though_the_dictionary_has_lost_its_
     assert_eq!((task.progress.layers_converted, task.progress.layers_reused), (3, 0), "no record is believed any more");
     assert_has_its_blobs(&stage, "1-nydus");
     assert_verified(&stage, "1", (APP, "1-nydus")).await;
+}
+
+#[tokio::test]
+async fn a_dictionary_that_is_out_of_reach_for_a_while_is_waited_for_and_no_layer_is_done_again() {
+    let (stage, other, base, output) = with_dictionary_elsewhere().await;
+    let blob = base.layers[0].digest;
+    stage.registry.rule(Rule::on(Request::ManifestPut, Fault::BlobGone(blob)).path("/manifests/sha256:").once());
+    other.rule(Rule::on(Request::BlobGet, Fault::retry_after(429, "120")).path(blob.hex()).nth(2));
+    stage.registry.forget_requests();
+    let task = convert(&stage, "1-nydus", output).await;
+    assert_eq!((task.state, task.reason.as_str(), task.work.attempts), (State::Completed, "", 0));
+    assert!(other.requests_of(Request::BlobGet).iter().any(|seen| seen.status == Some(429)));
+    let reads = stage.registry.requests_of(Request::BlobGet);
+    for layer in stage.manifest(APP, "1").layers {
+        assert_eq!(reads.iter().filter(|seen| seen.path.contains(&layer.digest.to_string())).count(), 1);
+    }
+    assert_verified(&stage, "1", (APP, "1-nydus")).await;
+}
+
+#[tokio::test]
+async fn a_blob_that_nobody_has_any_more_is_named() {
+    let (stage, other, base, output) = with_dictionary_elsewhere().await;
+    let blob = &base.layers[0];
+    let says = Fault::answers(200, &[("content-length", &blob.size.to_string())], "");
+    stage.registry.rule(Rule::on(Request::BlobHead, says).path(format!("{APP}/blobs/{}", blob.digest)));
+    other.content().remove_blob(BASE, blob.digest);
+    let task = convert(&stage, "1-nydus", output).await;
+    assert_eq!((task.state, task.work.attempts), (State::Failed, 0));
+    let named = task.reason.starts_with("chunk dictionary ") && task.reason.contains(&blob.digest.to_string());
+    assert!(named, "{}", task.reason);
 }
 
 #[tokio::test]

@@ -182,6 +182,7 @@ async fn the_result_is_the_same_on_one_two_and_eight_threads() {
     }
     assert!(made.iter().all(|one| *one == made[0]), "{made:#?}");
 }
+
 #[tokio::test]
 async fn a_target_elsewhere_refers_to_nothing() {
     let stage = Stage::new().await;

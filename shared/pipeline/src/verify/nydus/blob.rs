@@ -36,7 +36,8 @@ pub(super) fn compare(
             break;
         }
         at = offset + u64::from(size);
-        let Some(rest) = left.checked_sub(stored.check(&bytes, piece, wrong)) else {
+        let Some(became) = stored.check(&bytes, piece, wrong) else { break };
+        let Some(rest) = left.checked_sub(became) else {
             wrong(format!(
                 "its chunks up to {offset}, and those of the blobs before it, become more than the source has"
             ));
@@ -117,6 +118,17 @@ mod tests {
             assert!(found.len() == 1 && found[0].contains("up to 5, and those"), "{chunks:?}: {found:?}");
             assert_eq!(left, 0);
         }
+    }
+
+    #[test]
+    fn a_batch_that_does_not_decompress_ends_its_blob_and_takes_nothing_of_what_is_left() {
+        let broken = ChunkRef { batch: Some(InBatch::new(0, true)), ..stored_in(3, chunk(0, b"one")) };
+        let mut found = Vec::new();
+        let chunks = [broken, chunk(5, b"three")];
+        let left =
+            compare(&b"one..three"[..], Stored::new(Compressor::Zstd, 8), &chunks, 10, &mut |what| found.push(what));
+        assert!(found.len() == 1 && found[0].contains("at 0: "), "{found:?}");
+        assert_eq!(left, 10);
     }
 
     #[test]

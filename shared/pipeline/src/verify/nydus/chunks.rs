@@ -8,9 +8,8 @@ use accel_stream::bridge;
 
 use super::blob::compare;
 use super::layers::Doubt;
-use super::originals::fault_of_blob;
 use super::stored::Stored;
-use super::{Whole, originals};
+use super::{Whole, or_fault_of_blob, originals};
 use crate::error::ConvertError;
 use crate::feed::{DEPTH, feed};
 use crate::verify::layer::Ends;
@@ -68,8 +67,8 @@ impl Chunks {
 }
 
 impl Ends<'_> {
-    /// Reads every blob of the image once, and compares the chunks in it. Together they become no more than `source_bytes`,
-    /// which the source's layers have: so what is read is bounded by those.
+    /// Reads every blob of the image once, and compares the chunks in it. Together the chunks become no more than
+    /// `source_bytes`, which the source's layers have.
     pub(super) async fn compare_blobs(
         &self,
         whole: &Whole,
@@ -93,7 +92,7 @@ impl Ends<'_> {
                 whole.name
             ));
         }
-        let blobs = whole.target.split_last().map_or(&[][..], |(_, blobs)| blobs);
+        let blobs = whole.blobs();
         for (id, _) in &chunks.blobs {
             if !blobs.iter().any(|(layer, _)| layer.digest == *id) {
                 report
@@ -105,8 +104,12 @@ impl Ends<'_> {
             let is_again = blobs[..at].iter().any(|(before, _)| before.digest == layer.digest);
             let named = chunks.blobs.iter_mut().find(|(id, _)| *id == layer.digest);
             let named = named.map(|(_, chunks)| std::mem::take(chunks)).unwrap_or_default();
-            let stray = stray(at >= whole.source.len(), is_again, named.is_empty());
-            if let Some(what) = stray {
+            let is_behind = at >= whole.source.len(); // there are blobs of the dictionary alone
+            if is_behind && is_again {
+                let what = "is there once more, and stands for no layer of the source";
+                report.differs(format!("{}: layer {} {what}", whole.name, layer.digest));
+            } else if is_behind && named.is_empty() {
+                let what = "stands for no layer of the source, and the bootstrap does not name it for any file";
                 report.differs(format!("{}: layer {} {what}", whole.name, layer.digest));
             }
             if is_again {
@@ -142,23 +145,12 @@ impl Ends<'_> {
             (worked, left)
         });
         let (fed, worked) = tokio::join!(feed(self.target, layer, 0, sender, |_| ()), work);
-        match fault_of_blob(fed)? {
+        match or_fault_of_blob(fed)? {
             Ok(()) => worked.map_err(|_| ConvertError::Panicked(layer.digest)),
             Err(error) => {
                 found.differs(format!("{place}: {error}"));
                 Ok((found, most))
             }
         }
-    }
-}
-
-/// What is wrong with a blob's place, in words: behind those of the source's layers are blobs of the dictionary alone.
-const fn stray(is_behind: bool, is_again: bool, is_unused: bool) -> Option<&'static str> {
-    match (is_behind, is_again, is_unused) {
-        (true, true, _) => Some("is there once more, and stands for no layer of the source"),
-        (true, false, true) => {
-            Some("stands for no layer of the source, and the bootstrap does not name it for any file")
-        }
-        (true, false, false) | (false, _, _) => None,
     }
 }

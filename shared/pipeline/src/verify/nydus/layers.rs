@@ -9,9 +9,8 @@ use accel_driver_nydus::reader::{Bootstrap, FormatError, Inode, OwnBootstrap, Ve
 use accel_image::{Descriptor, Digest};
 use accel_stream::{Limits, bridge};
 
-use super::Whole;
-use super::originals::fault_of_blob;
 use super::overlay::Overlay;
+use super::{Whole, or_fault_of_blob};
 use crate::error::ConvertError;
 use crate::feed::{DEPTH, feed};
 use crate::verify::layer::Ends;
@@ -48,9 +47,8 @@ impl Origins {
 
     /// The blobs that have nothing of the layers in whose place they stand.
     pub(super) fn doubts(&self, whole: &Whole, bootstrap: &Bootstrap, overlay: &Overlay, limits: Limits) -> Vec<Doubt> {
-        let blobs = whole.target.split_last().map_or(&[][..], |(_, blobs)| blobs);
         let mut doubts: BTreeMap<u32, Doubt> = BTreeMap::new();
-        for (layer, (at, (blob, _))) in (1..).zip(blobs.iter().take(whole.source.len()).enumerate()) {
+        for (layer, (at, (blob, _))) in (1..).zip(whole.blobs().iter().take(whole.source.len()).enumerate()) {
             let named = |number: &u32| bootstrap.blobs().get(*number as usize).map(|blob| blob.id);
             let Some(numbers) = self.0.get(&layer) else { continue };
             if !numbers.iter().filter_map(named).any(|id| id == blob.digest) {
@@ -80,19 +78,15 @@ impl Ends<'_> {
     ) -> Result<VerifyReport, ConvertError> {
         for doubt in doubts {
             let (blob, (layer, _)) = (doubt.blob(whole), &whole.source[doubt.at]);
-            let named = match self.names_all(blob, version, doubt.chunks).await {
-                Err(ConvertError::Registry(error)) => fault_of_blob(Err(error))?,
-                named => Ok(named?),
-            };
-            let what = match named {
-                Ok(Ok(true)) => continue,
-                Ok(Ok(false)) => "its own bootstrap does not name their chunks".to_owned(),
-                Ok(Err(fault)) => fault.to_string(),
-                Err(error) => {
+            let what = match self.fault_of_claim(blob, version, doubt.chunks).await {
+                Err(ConvertError::Registry(error)) => {
+                    let Err(error) = or_fault_of_blob::<()>(Err(error))? else { continue };
                     report.differs(format!("{}: layer {}: {error}", whole.name, blob.digest));
                     continue;
                 }
+                claim => claim?,
             };
+            let Some(what) = what else { continue };
             let (name, blob, layer) = (&whole.name, blob.digest, layer.digest);
             report.differs(format!(
                 "{name}: layer {blob} does not stand for layer {layer} of the source: no file of that lies in it, and {what}"
@@ -101,21 +95,19 @@ impl Ends<'_> {
         Ok(report)
     }
 
-    /// Whether the own bootstrap of a blob has files with all of these chunks.
-    async fn names_all(
+    /// What is wrong, in words, with the own bootstrap of a blob, which has to have files with all of these chunks.
+    async fn fault_of_claim(
         &self,
         blob: &Descriptor,
         version: Version,
         mut chunks: HashSet<Digest>,
-    ) -> Result<Result<bool, FormatError>, ConvertError> {
+    ) -> Result<Option<String>, ConvertError> {
         let tail_bytes = blob.size.min(OwnBootstrap::tail_bytes(version));
         let tail = self.target.read_range(blob, blob.size - tail_bytes, tail_bytes).await?;
         let own = match OwnBootstrap::find(version, &tail, blob.size) {
-            Ok(own) if own.bytes() > MOST_BYTES => {
-                return Ok(Err(FormatError::Tail("its bootstrap is larger than 1 GiB")));
-            }
+            Ok(own) if own.bytes() > MOST_BYTES => return Ok(Some("its bootstrap is larger than 1 GiB".to_owned())),
             Ok(own) => own,
-            Err(fault) => return Ok(Err(fault)),
+            Err(fault) => return Ok(Some(fault.to_string())),
         };
         let (sender, mut reader) = bridge::channel(DEPTH);
         let (from, limits) = (own.offset(), self.limits);
@@ -127,10 +119,14 @@ impl Ends<'_> {
                     chunks.remove(&chunk.digest);
                 });
             })?;
-            Ok(chunks.is_empty())
+            Ok::<_, FormatError>(chunks.is_empty())
         });
         let (fed, worked) = tokio::join!(feed(self.target, blob, from, sender, |_| ()), work);
         fed?;
-        worked.map_err(|_| ConvertError::Panicked(blob.digest))
+        Ok(match worked.map_err(|_| ConvertError::Panicked(blob.digest))? {
+            Ok(true) => None,
+            Ok(false) => Some("its own bootstrap does not name their chunks".to_owned()),
+            Err(fault) => Some(fault.to_string()),
+        })
     }
 }

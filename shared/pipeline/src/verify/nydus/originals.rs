@@ -8,7 +8,7 @@ use accel_image::{Descriptor, Digest};
 use accel_registry::RegistryError;
 use accel_stream::bridge;
 
-use super::Whole;
+use super::{Whole, or_fault_of_blob};
 use crate::error::ConvertError;
 use crate::feed::{DEPTH, feed};
 use crate::verify::layer::Ends;
@@ -53,11 +53,12 @@ impl Ends<'_> {
             report.differs(format!("{}: the bootstrap says different things of {count} chunks", whole.name));
         }
         check_references(whole, &named, &mut report);
-        let mut unread: BTreeMap<Digest, &Descriptor> = indexes_of(whole).map(|index| (index.digest, index)).collect();
+        let mut unread: BTreeMap<Digest, &Descriptor> =
+            whole.blobs().iter().map(|(index, _)| (index.digest, index)).collect();
         for (blob, chunks) in named.blobs {
-            let index = indexes_of(whole).find(|layer| Some(layer.digest) == blob.index);
+            let index = whole.blobs().iter().find(|(layer, _)| Some(layer.digest) == blob.index);
             let original = whole.source.iter().find(|(layer, _)| layer.digest == blob.id);
-            let (Some(index), Some((original, _))) = (index, original) else {
+            let (Some((index, _)), Some((original, _))) = (index, original) else {
                 let what = "is no layer of the source with an index in the image";
                 report.differs(format!("{}: the bootstrap names blob {}, which {what}", whole.name, blob.id));
                 continue;
@@ -92,7 +93,7 @@ impl Ends<'_> {
             while download.next().await?.is_some() {}
             Ok(())
         };
-        Ok(fault_of_blob(read.await)?.err())
+        Ok(or_fault_of_blob(read.await)?.err())
     }
 
     /// Notes what is wrong with an index in `found`, which is empty.
@@ -125,7 +126,7 @@ impl Ends<'_> {
         let (index_fed, fed, worked) = tokio::join!(index_fed, feed(self.target, original, 0, sender, |_| ()), work);
         let worked = worked.map_err(|_| ConvertError::Panicked(original.digest))?;
         for fed in [index_fed, fed] {
-            if let Err(error) = fault_of_blob(fed)? {
+            if let Err(error) = or_fault_of_blob(fed)? {
                 found.differs(format!("{place}: {error}"));
                 return Ok(found);
             }
@@ -134,24 +135,10 @@ impl Ends<'_> {
     }
 }
 
-/// What was read of a blob of the target's registry, or the error that says that the blob is not what its digest says, or not
-/// there.
-pub(super) fn fault_of_blob<T>(read: Result<T, RegistryError>) -> Result<Result<T, RegistryError>, ConvertError> {
-    match read {
-        Err(error @ (RegistryError::Mismatch { .. } | RegistryError::BlobNotFound(_))) => Ok(Err(error)),
-        read => Ok(Ok(read?)),
-    }
-}
-
-/// All layers of the target but the bootstrap.
-fn indexes_of(whole: &Whole) -> impl Iterator<Item = &Descriptor> {
-    whole.target.split_last().map_or(&[][..], |(_, indexes)| indexes).iter().map(|(index, _)| index)
-}
-
-/// Whether there is an index for every layer of the source, in their order, which says so and which the bootstrap names for it,
-/// if it names one; and nothing else.
+/// Whether every index stands in the place of a layer of the source, says so, and is the one that the bootstrap names for that,
+/// if it names one.
 fn check_references(whole: &Whole, named: &Named, report: &mut VerifyReport) {
-    for (at, index) in indexes_of(whole).enumerate() {
+    for (at, (index, _)) in whole.blobs().iter().enumerate() {
         let (name, digest) = (&whole.name, index.digest);
         let Some((original, _)) = whole.source.get(at) else {
             report.differs(format!("{name}: layer {digest} stands for no layer of the source"));

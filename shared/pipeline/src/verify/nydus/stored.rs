@@ -44,9 +44,9 @@ impl Stored {
     }
 
     /// Shows what is wrong with a chunk, or with the chunks of a batch, which is decompressed once, in words; `bytes` are there.
-    /// Returns how many bytes they became.
-    pub(super) fn check(self, bytes: &[u8], piece: &[ChunkRef], wrong: &mut dyn FnMut(String)) -> u64 {
-        let [first, ..] = piece else { return 0 };
+    /// Returns how many bytes they became; nothing if that is not known, of a batch that cannot be decompressed.
+    pub(super) fn check(self, bytes: &[u8], piece: &[ChunkRef], wrong: &mut dyn FnMut(String)) -> Option<u64> {
+        let [first, ..] = piece else { return Some(0) };
         let mut note = |checked: Result<(), FormatError>| {
             if let Err(fault) = checked {
                 wrong(format!("its chunk at {}: {fault}", first.compressed_offset));
@@ -54,16 +54,16 @@ impl Stored {
         };
         if first.batch.is_none() {
             note(check_chunk(self.compressor, bytes, first));
-            return first.uncompressed_size.into();
+            return Some(first.uncompressed_size.into());
         }
         match uncompressed_batch(self.compressor, bytes, first, self.most) {
             Ok(batch) => {
                 piece.iter().for_each(|chunk| note(check_chunk_of_batch(&batch, chunk)));
-                batch.len() as u64
+                Some(batch.len() as u64)
             }
             Err(fault) => {
                 note(Err(fault));
-                self.most as u64
+                None
             }
         }
     }
