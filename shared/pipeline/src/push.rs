@@ -1,6 +1,7 @@
 //! Push: the converted blob, from the driver's thread into a chunked upload.
 
 use std::io::{self, Write};
+use std::pin::pin;
 use std::time::Duration;
 
 use accel_driver::Output;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::bodies::{BODY_BYTES, BodyPool, InUse, LayerBodies};
 use crate::error::ConvertError;
-use crate::watch::{Event, Observer, StopSignal};
+use crate::watch::{Event, Observer, StopReason, StopSignal};
 
 /// What goes from the driver's thread to the upload.
 enum Piece {
@@ -153,18 +154,11 @@ pub(crate) async fn answered<T>(
     request: impl Future<Output = Result<T, RegistryError>>,
     stop: &StopSignal,
 ) -> Result<T, (ConvertError, Option<T>)> {
-    match stop.reason() {
-        Some(reason) => Err((ConvertError::Stopped(reason), None)),
-        None => heard_out(Box::pin(request), stop).await,
+    if let Some(reason) = stop.reason() {
+        return Err((ConvertError::Stopped(reason), None));
     }
-}
-
-/// As [`answered`], of a request that is sent even after the stop.
-async fn heard_out<T>(
-    mut request: impl Future<Output = Result<T, RegistryError>> + Unpin,
-    stop: &StopSignal,
-) -> Result<T, (ConvertError, Option<T>)> {
-    match stop.unless(&mut request).await {
+    let mut request = pin!(request);
+    match stop.unless(request.as_mut()).await {
         Err(stopped @ ConvertError::Stopped(_)) => {
             let late = tokio::time::timeout(TIME_AFTER_STOP, request).await;
             Err((stopped, late.ok().and_then(Result::ok)))
@@ -182,10 +176,18 @@ pub(crate) async fn close(
     stop: &StopSignal,
 ) -> Result<(), ConvertError> {
     match sent {
-        Ok(()) => match heard_out(Box::pin(upload.finish(digest)), stop).await {
-            Ok(()) | Err((_, Some(()))) => Ok(()),
-            Err((error, None)) => Err(error),
-        },
+        Ok(()) => {
+            let mut closing = Box::pin(upload.finish(digest));
+            match stop.unless(&mut closing).await {
+                // Another layer has failed, for which this one need not be done again.
+                Err(ConvertError::Stopped(StopReason::LayerFailed)) => Ok(closing.await?),
+                Err(stopped @ ConvertError::Stopped(_)) => {
+                    let late = tokio::time::timeout(TIME_AFTER_STOP, closing).await;
+                    if matches!(late, Ok(Ok(()))) { Ok(()) } else { Err(stopped) }
+                }
+                closed => closed,
+            }
+        }
         Err(error) => {
             cancel(Some(upload)).await;
             Err(error)

@@ -3,6 +3,9 @@
 //!
 //! A broken PATCH is taken up again at the offset that the server has; a closing PUT whose answer is lost is looked up.
 
+use std::time::Duration;
+
+use accel_domain::ErrorClass;
 use accel_image::Digest;
 use bytes::Bytes;
 use oci_client::errors::OciErrorCode;
@@ -14,6 +17,9 @@ use crate::error::{Object, RegistryError};
 use crate::registries::Repository;
 use crate::token::Access;
 use crate::transport::Request;
+
+/// How long a registry may take to forget an upload that it does not close, before its reason is told.
+const CANCEL_TIME: Duration = Duration::from_secs(4);
 
 /// An open upload.
 pub(crate) struct Session {
@@ -87,7 +93,7 @@ impl Session {
         }
     }
 
-    /// Closes the upload. One that the registry refuses to close is cancelled.
+    /// Closes the upload. One that the registry refuses to close for good is cancelled; where it may still be at work, it is left.
     pub(crate) async fn finish(self, digest: Digest) -> Result<(), RegistryError> {
         let mut request = self.request(Method::PUT, &[201, 204]);
         request.action.object = Object::UploadOf(digest);
@@ -105,8 +111,8 @@ impl Session {
                 return Ok(());
             }
             if let Err(error) = backoff.wait(error).await {
-                if !in_doubt {
-                    self.cancel().await;
+                if error.class() == ErrorClass::Permanent {
+                    drop(tokio::time::timeout(CANCEL_TIME, self.cancel()).await);
                 }
                 return Err(error);
             }

@@ -6,7 +6,7 @@ use accel_driver::DriverError;
 use accel_driver_estargz::reader::{CheckedBlob, FormatError, check_blob, clean_path, is_own_name, toc_offset};
 use accel_driver_estargz::{FOOTER_BYTES, TOC_DIGEST, UNCOMPRESSED_SIZE};
 use accel_image::{Descriptor, Digest, Hasher, media_type};
-use accel_registry::{End, RegistryError};
+use accel_registry::{End, LayoutError, RegistryError};
 use accel_stream::bridge;
 use accel_stream::{Entry, EntryKind, LayerReader, LayerSums, Limits, StreamError, TarReader};
 
@@ -146,8 +146,11 @@ impl Ends<'_> {
         );
         let (files, checked, report) = worked.map_err(|_| ConvertError::Panicked(layer))?;
         let checked = match (blob_fed.and(toc_fed), checked) {
-            // The target's registry does not have the blob that its manifest names, or another in its place.
-            (Err(error), _) if error.is_of_the_blob() => Err(error.to_string()),
+            // The blob that the target's registry has is not the blob that its manifest names.
+            (
+                Err(error @ (RegistryError::Mismatch { .. } | RegistryError::Layout(LayoutError::Mismatch { .. }))),
+                _,
+            ) => Err(error.to_string()),
             (Err(error), _) => return Err(error.into()),
             (Ok(()), checked) => checked.map_err(|fault| fault.to_string()),
         };
