@@ -6,5 +6,7 @@ mod stage;
 
 mod inspect;
 mod nydus;
+mod nydus_merged;
+mod nydus_originals;
 mod right;
 mod wrong;

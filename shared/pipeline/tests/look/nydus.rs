@@ -4,7 +4,7 @@ use accel_domain::{ByteSize, Format, FormatOptions, NydusCompressor, NydusOption
 use accel_image::{Descriptor, Digest, media_type};
 use accel_pipeline::LayerFormat;
 use accel_test_support::tar::{char_device, dir, file, hardlink, symlink, whiteout};
-use accel_test_support::{Entry, Fault, ImageBuilder, IndexBuilder, Request, Rule, compress, nasty_tar, tar};
+use accel_test_support::{Entry, Fault, ImageBuilder, Request, Rule, compress, nasty_tar, tar};
 use serde_json::{Value, json};
 
 use crate::stage::{APP, Stage};
@@ -13,7 +13,7 @@ fn output() -> Output {
     Output::new(Format::Nydus.default_options())
 }
 
-fn base() -> Vec<Entry> {
+pub(crate) fn base() -> Vec<Entry> {
     vec![
         dir("d/").mode(0o750),
         file("d/small", vec![1; 100]).xattr("user.a", "1"),
@@ -25,7 +25,7 @@ fn base() -> Vec<Entry> {
     ]
 }
 
-fn top() -> Vec<Entry> {
+pub(crate) fn top() -> Vec<Entry> {
     vec![whiteout("gone"), hardlink("d/other", "d/large"), file("empty", b"")]
 }
 
@@ -110,7 +110,7 @@ async fn converted_with(options: NydusOptions) -> Stage {
 }
 
 /// Another layer in tag `2`, before that of this number.
-fn insert(stage: &Stage, at: usize, layer: &Value) {
+pub(crate) fn insert(stage: &Stage, at: usize, layer: &Value) {
     stage.edit_config(|config| {
         config["rootfs"]["diff_ids"].as_array_mut().unwrap().insert(at, layer["digest"].clone());
     });
@@ -118,7 +118,7 @@ fn insert(stage: &Stage, at: usize, layer: &Value) {
 }
 
 /// A blob that no image has, as manifests list them.
-fn stray(stage: &Stage) -> Value {
+pub(crate) fn stray(stage: &Stage) -> Value {
     let bytes = vec![b'x'; 5000];
     let mut layer = Descriptor::of(media_type::NYDUS_BLOB, &bytes);
     layer.annotations.insert("containerd.io/snapshot/nydus-blob".to_owned(), "true".to_owned());
@@ -310,158 +310,4 @@ async fn u6_a_bootstrap_is_found_wherever_it_lies_in_its_layer_and_another_is_re
             Err(expected) => assert!(size.is_none() && problem.contains(expected), "{problem}: {expected}"),
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_wrong_thing_about_a_merged_index_is_named() {
-    type Edit = fn(&Stage, &mut Value);
-    fn replace(stage: &Stage, index: &mut Value, at: usize, edit: impl FnOnce(&mut Value)) {
-        let key = index["manifests"][at]["digest"].as_str().unwrap().to_owned();
-        let mut manifest = stage.document(&key);
-        edit(&mut manifest);
-        let text = manifest.to_string();
-        let digest = stage.content().put_manifest(
-            APP,
-            &Digest::of(text.as_bytes()).to_string(),
-            media_type::OCI_MANIFEST,
-            text.clone(),
-        );
-        index["manifests"][at]["digest"] = json!(digest);
-        index["manifests"][at]["size"] = json!(text.len());
-    }
-    let rows: [(&str, Edit); 11] = [
-        ("the plain image is not the source's", |_, index| {
-            index["manifests"][0]["platform"]["architecture"] = json!("arm64");
-        }),
-        ("the plain image is not the source's", |_, index| index["manifests"][0]["annotations"] = json!({})),
-        ("another platform or other members", |_, index| {
-            index["manifests"][1]["platform"]["architecture"] = json!("arm64");
-        }),
-        ("a Nydus image before a plain one", |_, index| index["manifests"].as_array_mut().unwrap().reverse()),
-        ("the plain image is not the source's", |stage, index| {
-            replace(stage, index, 0, |manifest| manifest["layers"].as_array_mut().unwrap().swap(0, 1));
-        }),
-        ("the plain image is not the source's", |stage, index| {
-            replace(stage, index, 0, |manifest| manifest["annotations"]["x"] = json!("y"));
-        }),
-        ("0 plain images beside 1 of Nydus", |_, index| drop(index["manifests"].as_array_mut().unwrap().remove(0))),
-        ("does not say that this is the Nydus image", |_, index| {
-            drop(index["manifests"][1].as_object_mut().unwrap().remove("artifactType"));
-        }),
-        ("for its own", |stage, index| {
-            let right = index["manifests"][1].clone();
-            replace(stage, index, 1, |manifest| manifest["config"]["mediaType"] = json!(media_type::OCI_CONFIG));
-            index["manifests"].as_array_mut().unwrap().push(right);
-        }),
-        ("annotations that nobody has given", |_, index| index["annotations"]["x"] = json!("y")),
-        ("the target was made of", |_, index| {
-            index["annotations"]["io.accel.source.digest"] = json!(Digest::of(b"other"));
-        }),
-    ];
-    let options = NydusOptions { merge_manifest: true, ..NydusOptions::default() };
-    for (expected, edit) in rows {
-        let stage = Stage::new().await;
-        let image = ImageBuilder::new().layer(&tar(&base())).layer(&tar(&top()));
-        image.push(stage.content(), APP, Some("1"));
-        Box::pin(stage.convert(Output::new(FormatOptions::Nydus(options.clone())), "2")).await;
-        let report = stage.verify("1", "2").await;
-        assert_eq!((report.differences, report.platforms.len()), (vec![], 1));
-        assert_eq!(stage.inspect("2").await.images.len(), 2, "the plain one and the Nydus image");
-        let mut index = stage.document("2");
-        edit(&stage, &mut index);
-        stage.content().put_manifest(APP, "2", media_type::OCI_INDEX, index.to_string());
-        let found = stage.verify("1", "2").await.differences;
-        assert!(found.iter().any(|found| found.contains(expected)), "{found:?} instead of {expected}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_merged_index_has_a_plain_image_for_each_image_of_a_platform() {
-    let stage = Stage::new().await;
-    let images = [base(), vec![file("other", b"x")]]
-        .map(|entries| ImageBuilder::new().layer(&tar(&entries)).push(stage.content(), APP, None));
-    images.iter().fold(IndexBuilder::new(), IndexBuilder::image).push(stage.content(), APP, Some("1"));
-    let options = NydusOptions { merge_manifest: true, ..NydusOptions::default() };
-    Box::pin(stage.convert(Output::new(FormatOptions::Nydus(options)), "2")).await;
-    assert_eq!(stage.verify("1", "2").await.differences, Vec::<String>::new());
-    let right = stage.document("2")["manifests"].as_array().unwrap().clone();
-    let rows = [
-        ("the plain image is not the source's", [0, 0, 2, 3].as_slice()),
-        ("1 plain image beside 2 of Nydus", &[0, 2, 3]),
-        ("2 plain images beside 1 of Nydus", &[0, 1, 2]),
-    ];
-    for (expected, entries) in rows {
-        let mut index = stage.document("2");
-        index["manifests"] = entries.iter().map(|at| right[*at].clone()).collect();
-        stage.content().put_manifest(APP, "wrong", media_type::OCI_INDEX, index.to_string());
-        let found = stage.verify("1", "wrong").await.differences;
-        assert!(found.iter().any(|found| found.contains(expected)), "{found:?} instead of {expected}");
-    }
-}
-
-/// Tag `2` refers to the layers of tag `1`.
-async fn referring() -> Stage {
-    let stage = Stage::new().await;
-    ImageBuilder::new().layer(&tar(&base())).layer(&tar(&top())).push(stage.content(), APP, Some("1"));
-    let options = NydusOptions { oci_ref: true, ..NydusOptions::default() };
-    Box::pin(stage.convert(Output::new(FormatOptions::Nydus(options)), "2")).await;
-    stage
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_refers_to_its_source_has_indexes_for_layers() {
-    let stage = referring().await;
-    let (source, target) = (stage.document("1"), stage.document("2"));
-    let (source, target) = (source["layers"].as_array().unwrap(), target["layers"].as_array().unwrap());
-    assert_eq!(target.len(), source.len() + 1);
-    for (index, original) in target.iter().zip(source) {
-        assert_eq!(index["annotations"]["containerd.io/snapshot/nydus-ref"], original["digest"]);
-        assert_eq!(index["mediaType"], media_type::NYDUS_BLOB);
-    }
-    let report = stage.inspect("2").await;
-    assert_eq!(report.images[0].layers[0].format, LayerFormat::NydusBlob);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_reference_is_named() {
-    let key = "containerd.io/snapshot/nydus-ref";
-    let stage = referring().await;
-    stage.edit_manifest(|manifest| manifest["layers"][0]["annotations"][key] = json!(Digest::of(b"x").to_string()));
-    let report = stage.verify("1", "2").await;
-    assert!(report.differences.iter().any(|what| what.contains("does not say that it is the index")), "{report:?}");
-
-    // An index that nobody asked for, which says that it is the first layer's, or nothing.
-    for (at, said) in [(1, true), (2, true), (2, false)] {
-        let stage = referring().await;
-        let mut layer = stray(&stage);
-        if said {
-            layer["annotations"][key] = stage.document("1")["layers"][0]["digest"].clone();
-        }
-        insert(&stage, at, &layer);
-        let report = stage.verify("1", "2").await;
-        assert!(report.differences.iter().any(|what| what.contains("stands for no layer of")), "{at} {report:?}");
-    }
-
-    // One that says so in the place of the right one, which is there, too.
-    let stage = referring().await;
-    let right = stage.document("2")["layers"][0].clone();
-    let mut layer = stray(&stage);
-    layer["annotations"][key] = right["annotations"][key].clone();
-    stage.edit_manifest(|manifest| manifest["layers"][0] = layer.clone());
-    stage.edit_manifest(|manifest| manifest["layers"][1] = right);
-    let report = stage.verify("1", "2").await;
-    assert!(report.differences.iter().any(|what| what.contains("is not what the bootstrap names")), "{report:?}");
-
-    // Of the second layer the bootstrap names no chunk.
-    let stage = referring().await;
-    let digest = stage.document("2")["layers"][1]["digest"].as_str().unwrap().to_owned();
-    stage.registry.rule(Rule::on(Request::BlobGet, Fault::WrongBytes).path(&digest));
-    let report = stage.verify("1", "2").await;
-    assert!(report.differences.iter().any(|what| what.contains(&digest)), "{report:?}");
-
-    // The index of one layer in the place of the other's.
-    let stage = referring().await;
-    stage.edit_manifest(|manifest| manifest["layers"][0] = manifest["layers"][1].clone());
-    let report = stage.verify("1", "2").await;
-    assert!(report.differences.iter().any(|what| what.contains("with an index in the image")), "{report:?}");
 }

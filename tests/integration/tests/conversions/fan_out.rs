@@ -9,7 +9,6 @@ use accel_pipeline::Stop;
 use accel_tasks::{Message, Received, TaskQueue, TaskStore, enqueue};
 use accel_test_support::image::{Compression, Dialect, Layer};
 use accel_test_support::{Fault, ImageBuilder, Request, Rule};
-use futures::future::join_all;
 use tokio::task::JoinHandle;
 
 use crate::picture::{image, small};
@@ -74,8 +73,7 @@ fn assert_whole(stage: &Stage, task: &Task) {
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_layers_are_converted_by_many_workers_and_put_together_once() {
     let (stage, id, _) = fanned_out(twelve()).await;
-    let converters: Vec<_> = (0..4).map(|_| stage.converter()).collect();
-    join_all(converters.iter().map(|converter| stage.settle_all(converter))).await;
+    stage.settle_by(4).await;
     let task = stage.get(&id).await;
     assert_whole(&stage, &task);
     let progress = task.progress;

@@ -13,6 +13,7 @@ mod scenes;
 mod classes;
 mod deletions;
 mod dictionary;
+mod dictionary_losses;
 mod events;
 mod failures;
 mod fan_out;

@@ -199,12 +199,7 @@ async fn layers_that_others_have_converted_are_put_together() {
     let stage = Stage::new().await.with_fan_out(2);
     let source = (0..5).fold(ImageBuilder::new(), |image, n| image.layer(&small(n)));
     source.push(stage.content(), APP, Some("1"));
-    let id = stage.admit(&task(&stage, "1")).await;
-    assert!(stage.settle_one(&stage.converter()).await);
-    assert_eq!(stage.get(&id).await.state, State::FannedOut);
-    let converters: Vec<_> = (0..3).map(|_| stage.converter()).collect();
-    futures::future::join_all(converters.iter().map(|converter| stage.settle_all(converter))).await;
-    let task = stage.get(&id).await;
+    let task = stage.share(&task(&stage, "1"), 3).await;
     assert_eq!((task.state, task.reason.as_str(), task.progress.layers_converted), (State::Completed, "", 5));
     assert_is_nydus(&stage, "1", "1-nydus").await;
 }

@@ -57,6 +57,21 @@ impl Stage {
         panic!("the task does not end: {:?}", self.get(id).await);
     }
 
+    /// Admits `task`, which has to fan out, and lets so many workers do what there is.
+    pub(crate) async fn share(&self, task: &Task, workers: usize) -> Task {
+        let id = self.admit(task).await;
+        assert!(self.settle_one(&self.converter()).await);
+        assert_eq!(self.get(&id).await.state, State::FannedOut);
+        self.settle_by(workers).await;
+        self.get(&id).await
+    }
+
+    /// Lets so many workers settle every message that is visible.
+    pub(crate) async fn settle_by(&self, workers: usize) {
+        let converters: Vec<_> = (0..workers).map(|_| self.converter()).collect();
+        futures::future::join_all(converters.iter().map(|converter| self.settle_all(converter))).await;
+    }
+
     /// Settles every message that is visible.
     pub(crate) async fn settle_all(&self, converter: &Converter<Embedded, Embedded>) {
         while self.settle_one(converter).await {}
