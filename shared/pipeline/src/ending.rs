@@ -68,7 +68,7 @@ impl<C: LayerCache> Layers<'_, C> {
         match (unread, sent, merged) {
             (None, Ok(upload), Ok(merged)) => {
                 if let Some(upload) = upload {
-                    push::close(upload, Ok(()), merged.digest, &self.stop).await?;
+                    push::close(upload, merged.digest, &self.stop).await?;
                 }
                 self.ending(merged)
             }

@@ -185,7 +185,7 @@ impl<C: LayerCache> Layers<'_, C> {
             return Err(error);
         }
         if let Some(upload) = upload {
-            push::close(upload, Ok(()), converted.digest, &self.stop).await?;
+            push::close(upload, converted.digest, &self.stop).await?;
         }
         let mut descriptor = Descriptor::new(converted.media_type, converted.digest, converted.size);
         descriptor.annotations = converted.annotations;

@@ -58,7 +58,7 @@ async fn copy_blob(
 ) -> Result<(), ConvertError> {
     let mut upload = push::open(to, stop).await?;
     let copied = stop.unless(copy(from, &mut upload, blob, watch)).await;
-    push::close(upload, copied, blob.digest, stop).await
+    push::close_if(copied, upload, blob.digest, stop).await
 }
 
 async fn copy(from: &End, upload: &mut Upload, blob: &Descriptor, watch: &dyn Observer) -> Result<(), RegistryError> {
@@ -96,7 +96,7 @@ pub(crate) async fn small_blob(
     }
     let mut upload = push::open(to, stop).await?;
     let sent = stop.unless(upload.write(bytes)).await;
-    push::close(upload, sent, blob.digest, stop).await
+    push::close_if(sent, upload, blob.digest, stop).await
 }
 
 /// Puts the configuration of an image.

@@ -167,27 +167,29 @@ pub(crate) async fn answered<T>(
     }
 }
 
-/// Closes an upload, if all of it was `sent`; else it is cancelled. An answer that comes late counts: the blob is there, and whoever
-/// goes on hears of the stop.
-pub(crate) async fn close(
-    upload: Upload,
+/// Closes an upload. An answer that comes late counts: the blob is there, and whoever goes on hears of the stop.
+pub(crate) async fn close(upload: Upload, digest: Digest, stop: &StopSignal) -> Result<(), ConvertError> {
+    let mut closing = Box::pin(upload.finish(digest));
+    match stop.unless(&mut closing).await {
+        // Another layer has failed, for which this one need not be done again.
+        Err(ConvertError::Stopped(StopReason::LayerFailed)) => Ok(closing.await?),
+        Err(stopped @ ConvertError::Stopped(_)) => {
+            let late = tokio::time::timeout(TIME_AFTER_STOP, closing).await;
+            if matches!(late, Ok(Ok(()))) { Ok(()) } else { Err(stopped) }
+        }
+        closed => closed,
+    }
+}
+
+/// Closes an upload if all of it was `sent`, or else cancels it.
+pub(crate) async fn close_if(
     sent: Result<(), ConvertError>,
+    upload: Upload,
     digest: Digest,
     stop: &StopSignal,
 ) -> Result<(), ConvertError> {
     match sent {
-        Ok(()) => {
-            let mut closing = Box::pin(upload.finish(digest));
-            match stop.unless(&mut closing).await {
-                // Another layer has failed, for which this one need not be done again.
-                Err(ConvertError::Stopped(StopReason::LayerFailed)) => Ok(closing.await?),
-                Err(stopped @ ConvertError::Stopped(_)) => {
-                    let late = tokio::time::timeout(TIME_AFTER_STOP, closing).await;
-                    if matches!(late, Ok(Ok(()))) { Ok(()) } else { Err(stopped) }
-                }
-                closed => closed,
-            }
-        }
+        Ok(()) => close(upload, digest, stop).await,
         Err(error) => {
             cancel(Some(upload)).await;
             Err(error)

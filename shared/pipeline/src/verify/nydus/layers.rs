@@ -9,8 +9,8 @@ use accel_driver_nydus::reader::{Bootstrap, FormatError, Inode, OwnBootstrap, Ve
 use accel_image::{Descriptor, Digest};
 use accel_stream::{Limits, bridge};
 
+use super::Whole;
 use super::overlay::Overlay;
-use super::{Whole, or_fault_of_blob};
 use crate::error::ConvertError;
 use crate::feed::{DEPTH, feed};
 use crate::verify::layer::Ends;
@@ -79,8 +79,7 @@ impl Ends<'_> {
         for doubt in doubts {
             let (blob, (layer, _)) = (doubt.blob(whole), &whole.source[doubt.at]);
             let what = match self.fault_of_claim(blob, version, doubt.chunks).await {
-                Err(ConvertError::Registry(error)) => {
-                    let Err(error) = or_fault_of_blob::<()>(Err(error))? else { continue };
+                Err(ConvertError::Registry(error)) if error.is_of_the_blob() => {
                     report.differs(format!("{}: layer {}: {error}", whole.name, blob.digest));
                     continue;
                 }
